@@ -1,19 +1,21 @@
 #pragma once
 
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <hdf5.h>
 
 #include "cli/error.hpp"
+#include "io/spool.hpp"
 
 namespace fachwerk::cli {
 struct Session;
@@ -51,7 +53,7 @@ class Handle {
 
 /// Element types that datasets and attributes may have in memory.
 template <class T>
-concept Numeric = std::is_arithmetic_v<T> || std::is_same_v<T, std::complex<double>> || std::is_same_v<T, std::complex<float>>;
+concept Numeric = (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) || std::is_same_v<T, std::complex<double>> || std::is_same_v<T, std::complex<float>>;
 
 /// A dataset in memory, row-major.
 template <class T>
@@ -173,13 +175,9 @@ class Input : public Node {
   /// Throws bad input unless the file's kind is one of these. A file without a kind passes when `dataset` was given.
   void require_kind(const std::vector<std::string>& kinds, const std::string& dataset = {}) const;
 
+
  private:
-  int spool_ = -1;  ///< descriptor that keeps a spooled stdin alive
- public:
-  Input() = default;
-  Input(Input&& other) noexcept;
-  Input& operator=(Input&& other) noexcept;
-  ~Input() override;
+  io::Descriptor spool_;  ///< keeps a spooled stdin alive
 };
 
 /// A file that is written: to a temporary beside the target that `commit` renames, or to stdout at `commit` for `-`.
@@ -191,15 +189,15 @@ class Output : public Node {
   static Output create(const std::string& path, bool force, hid_t access, hid_t transfer);
 
   Output() = default;
-  Output(Output&& other) noexcept;
-  Output& operator=(Output&& other) noexcept;
+  Output(Output&& other) = default;
+  Output& operator=(Output&& other) = default;
   ~Output() override;
 
   /// Creates groups on the way. `shape` empty and one value: a scalar.
   template <Numeric T>
   void write(const std::string& path, std::span<const T> values, const Shape& shape, const Describe& describe = {}) {
     check_count(path, values.size(), shape);
-    create_dataset(path, memory_type<T>(), shape, {}, describe);
+    make_dataset(path, memory_type<T>(), shape, false, describe);
     write_from(path, {}, {}, values.data(), memory_type<T>());
   }
   template <Numeric T>
@@ -215,7 +213,7 @@ class Output : public Node {
   /// An empty dataset to be filled by slabs. `unlimited` lets its first axis grow by `extend`.
   template <Numeric T>
   void create_dataset(const std::string& path, const Shape& shape, const Describe& describe = {}, bool unlimited = false) {
-    create_dataset(path, memory_type<T>(), shape, unlimited ? Shape{0} : Shape{}, describe);
+    make_dataset(path, memory_type<T>(), shape, unlimited, describe);
   }
   template <Numeric T>
   void write_slab(const std::string& path, const Shape& offset, const Shape& length, std::span<const T> values) {
@@ -245,14 +243,17 @@ class Output : public Node {
   void commit();
 
  private:
-  void create_dataset(const std::string& path, hid_t type, const Shape& shape, const Shape& unlimited, const Describe& describe);
+  void make_dataset(const std::string& path, hid_t type, const Shape& shape, bool unlimited, const Describe& describe);
+  void write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape, const void* data);
+  void carry_group(const Node& source, const std::string& group, const std::set<std::string>& except);
   void check_count(const std::string& path, std::size_t size, const Shape& shape) const;
   void write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values, hid_t type);
   void discard() noexcept;
 
-  std::string target_, temporary_;  ///< of a file
-  int image_ = -1;                  ///< descriptor of a pipe's image
-  bool parallel_ = false;
+  std::string target_;      ///< where the file goes: a path, empty for stdout
+  std::string temporary_;   ///< where it is until then; empty when it is an image or was committed
+  io::Descriptor image_;    ///< the whole file, when the target cannot be sought
+  bool force_ = false;
 };
 
 }  // namespace fachwerk::h5

@@ -1,0 +1,346 @@
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/session.hpp"
+#include "io/hdf5.hpp"
+#include "io/hdf5_internal.hpp"
+
+namespace fachwerk::h5 {
+
+using namespace internal;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t big = std::size_t{1} << 20;  ///< bytes: from here on chunked and compressed; size of a chunk
+
+/// Chunks of about 1 MiB that keep the last axes whole: they are the ones read together.
+Shape default_chunk(const Shape& shape, std::size_t element) {
+  Shape chunk = shape;
+  for (std::size_t& length : chunk)
+    length = std::max<std::size_t>(length, 1);
+  std::size_t bytes = element;
+  for (const std::size_t length : chunk)
+    bytes *= length;
+  for (std::size_t& length : chunk)
+    while (bytes > big && length > 1) {
+      bytes = bytes / length * ((length + 1) / 2);
+      length = (length + 1) / 2;
+    }
+  return chunk;
+}
+
+Handle little_endian(hid_t type) {
+  Handle copy(H5Tcopy(type), H5Tclose);
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_INTEGER || kind == H5T_FLOAT) H5Tset_order(copy.get(), H5T_ORDER_LE);
+  return copy;
+}
+
+std::string date() {
+  std::time_t now = std::time(nullptr);
+  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH")) now = static_cast<std::time_t>(std::atoll(epoch));
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+}
+
+Handle creating_groups() {
+  Handle list(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(list.get(), 1);
+  H5Pset_char_encoding(list.get(), H5T_CSET_UTF8);
+  return list;
+}
+
+bool is_special(const std::string& path) {
+  std::error_code ignored;
+  const auto status = fs::status(path, ignored);
+  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+}
+
+}  // namespace
+
+Output Output::create(const std::string& path, bool force, std::size_t expected_bytes) {
+  initialise();
+  const bool special = path != "-" && is_special(path);
+  if (path != "-" && !special) return create(path, force, H5P_DEFAULT, H5P_DEFAULT);
+  if (path == "-" && isatty(STDOUT_FILENO) == 1)
+    throw usage_error("stdout is a terminal: HDF5 is not written there")
+        .with_hint("give a file, or pipe into another tool");
+  Output output;
+  output.name_ = special ? path : "stdout";
+  output.target_ = special ? path : "";
+  output.image_ = io::anonymous_file(expected_bytes);
+  output.file_ = Handle(H5Fcreate(output.image_.path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  if (!output.file_) throw io_error("{}: cannot be created: {}", output.name_, reason());
+  return output;
+}
+
+Output Output::create(const std::string& path, bool force, hid_t access, hid_t transfer) {
+  initialise();
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) throw io_error("{}: is a directory, expected a file", path);
+  if (!force && fs::exists(path, ignored)) throw io_error("{}: exists", path).with_hint("--force overwrites it");
+  Output output;
+  output.name_ = path;
+  output.force_ = force;
+  output.transfer_ = transfer;
+  // Through a symbolic link the file it points to is replaced, not the link.
+  output.target_ = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path).string() : path;
+  const fs::path target(output.target_);
+  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, ignored)) throw io_error("{}: no such folder: {}", path, folder.string());
+  // Ranks of one job share the name: it comes from the job's first rank there (cluster/hdf5.hpp passes access
+  // properties).
+  const std::string mark = access == H5P_DEFAULT ? std::to_string(getpid()) : "parallel";
+  output.temporary_ = (folder / fmt::format(".{}.{}.part", target.filename().string(), mark)).string();
+  cli::register_temporary(output.temporary_);
+  output.file_ = Handle(H5Fcreate(output.temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
+  if (!output.file_) {
+    const std::string why = reason();
+    output.discard();
+    throw io_error("{}: cannot be created: {}", path, why);
+  }
+  return output;
+}
+
+Output::~Output() {
+  discard();
+}
+
+void Output::discard() noexcept {
+  file_.reset();
+  if (temporary_.empty()) return;
+  unlink(temporary_.c_str());
+  cli::forget_temporary(temporary_);
+  temporary_.clear();
+}
+
+void Output::commit() {
+  if (H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) < 0) {
+    const std::string why = reason();
+    discard();
+    throw io_error("{}: cannot be written: {}", name_, why);
+  }
+  file_.reset();
+  if (image_) {
+    const bool file = !target_.empty();
+    const io::Descriptor target(file ? open(target_.c_str(), O_WRONLY | O_CLOEXEC) : dup(STDOUT_FILENO));
+    if (!target) throw io_error("{}: {}", name_, std::strerror(errno));
+    io::send_file(image_, target.get(), name_);
+    image_ = {};
+    return;
+  }
+  if (!force_ && fs::exists(target_)) {
+    discard();
+    throw io_error("{}: exists", name_).with_hint("--force overwrites it");
+  }
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) {
+    const int why = errno;
+    discard();
+    throw io_error("{}: {}", name_, std::strerror(why));
+  }
+  cli::forget_temporary(temporary_);
+  temporary_.clear();
+}
+
+// ---- datasets ------------------------------------------------------------------------------------
+
+void Output::check_count(const std::string& path, std::size_t size, const Shape& shape) const {
+  if (count(shape) != size)
+    throw std::logic_error(fmt::format("{}:{}: {} values do not fill the shape", name_, path, size));
+}
+
+void Output::make_dataset(const std::string& path, hid_t type, const Shape& shape, bool unlimited,
+                          const Describe& describe) {
+  const std::vector<hsize_t> dims(shape.begin(), shape.end());
+  std::vector<hsize_t> most = dims;
+  if (unlimited) most.front() = H5S_UNLIMITED;
+  const Handle space =
+      shape.empty() ? simple_space(shape)
+                    : Handle(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), most.data()), H5Sclose);
+  const Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  const std::size_t element = H5Tget_size(type);
+  const std::size_t bytes = count(shape) * element;
+  const bool is_big = bytes >= big || unlimited;
+  const bool text = H5Tget_class(type) == H5T_STRING;
+  const int deflate = describe.deflate.value_or(is_big && !image_ && !text ? 1 : 0);
+  if (!shape.empty() && (is_big || deflate > 0 || !describe.chunk.empty()) && (count(shape) > 0 || unlimited)) {
+    Shape wanted = shape;
+    if (unlimited && wanted.front() == 0) wanted.front() = big;
+    const Shape chunk = describe.chunk.empty() ? default_chunk(wanted, element) : describe.chunk;
+    std::vector<hsize_t> lengths(chunk.begin(), chunk.end());
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      if (!(unlimited && i == 0)) lengths[i] = std::max<hsize_t>(1, std::min<hsize_t>(lengths[i], dims[i]));
+    H5Pset_chunk(properties.get(), static_cast<int>(lengths.size()), lengths.data());
+    if (deflate > 0) {
+      H5Pset_shuffle(properties.get());
+      H5Pset_deflate(properties.get(), static_cast<unsigned>(deflate));
+    }
+  }
+  H5Pset_fill_time(properties.get(), H5D_FILL_TIME_IFSET);
+  const Handle stored = little_endian(type);
+  const Handle links = creating_groups();
+  const Handle dataset(
+      H5Dcreate2(id(), path.c_str(), stored.get(), space.get(), links.get(), properties.get(), H5P_DEFAULT), H5Dclose);
+  if (!dataset) throw io_error("{}:{}: cannot be created: {}", name_, path, reason());
+  attribute(path, "units", describe.units);
+  attribute(path, "long_name", describe.long_name);
+  if (!shape.empty()) attribute(path, "dims", describe.dims);
+}
+
+void Output::write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values,
+                        hid_t type) {
+  const Handle dataset = open_dataset(*this, path);
+  const Handle file_space = select(dataset.get(), offset, length);
+  const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
+  if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && transfer_ == H5P_DEFAULT) return;
+  if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer_, values) < 0)
+    throw io_error("{}:{}: cannot be written: {}", name_, path, reason());
+}
+
+void Output::strings(const std::string& path, const std::vector<std::string>& values, const Describe& describe) {
+  const Handle type = text_type();
+  make_dataset(path, type.get(), {values.size()}, false, describe);
+  std::vector<const char*> pointers;
+  for (const std::string& value : values)
+    pointers.push_back(value.c_str());
+  write_from(path, {}, {}, pointers.data(), type.get());
+}
+
+void Output::extend(const std::string& path, std::size_t length) {
+  const Handle dataset = open_dataset(*this, path);
+  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  const Shape shape = shape_of(space.get());
+  std::vector<hsize_t> dims(shape.begin(), shape.end());
+  dims.front() = length;
+  if (H5Dset_extent(dataset.get(), dims.data()) < 0) throw io_error("{}:{}: cannot grow: {}", name_, path, reason());
+}
+
+void Output::group(const std::string& path) {
+  if (exists(path)) return;
+  const Handle links = creating_groups();
+  const Handle made(H5Gcreate2(id(), path.c_str(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  if (!made) throw io_error("{}:{}: cannot be created: {}", name_, path, reason());
+}
+
+// ---- attributes ----------------------------------------------------------------------------------
+
+void Output::write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape,
+                             const void* data) {
+  const Handle object = open_object(*this, path);
+  H5Adelete(object.get(), key.c_str());
+  const Handle space =
+      !shape.empty() && shape.front() == 0 ? Handle(H5Screate(H5S_NULL), H5Sclose) : simple_space(shape);
+  const Handle made(H5Acreate2(object.get(), key.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const bool empty = !shape.empty() && shape.front() == 0;
+  if (!made || (!empty && H5Awrite(made.get(), type, data) < 0))
+    throw io_error("{}:{}: attribute {} cannot be written: {}", name_, path, key, reason());
+}
+
+void Output::attribute(const std::string& path, const std::string& key, const std::string& value) {
+  const char* pointer = value.c_str();
+  write_attribute(path, key, text_type().get(), {}, &pointer);
+}
+void Output::attribute(const std::string& path, const std::string& key, double value) {
+  write_attribute(path, key, H5T_NATIVE_DOUBLE, {}, &value);
+}
+void Output::attribute(const std::string& path, const std::string& key, std::int64_t value) {
+  write_attribute(path, key, H5T_NATIVE_INT64, {}, &value);
+}
+void Output::attribute(const std::string& path, const std::string& key, const std::vector<double>& values) {
+  write_attribute(path, key, H5T_NATIVE_DOUBLE, {values.size()}, values.data());
+}
+void Output::attribute(const std::string& path, const std::string& key, const std::vector<std::string>& values) {
+  std::vector<const char*> pointers;
+  for (const std::string& value : values)
+    pointers.push_back(value.c_str());
+  write_attribute(path, key, text_type().get(), {values.size()}, pointers.data());
+}
+
+void Output::stamp(const cli::Session& session, const std::string& kind, const Node* source, int kind_version) {
+  attribute("/", "kind", kind);
+  attribute("/", "kind_version", kind_version);
+  attribute("/", "creator", fmt::format("Fachwerk {}", session.version));
+  std::string lines;
+  if (source != nullptr)
+    for (const std::string& line : source->history())
+      lines += line + "\n";
+  lines += fmt::format("{} {} {}: {}", date(), session.tool, session.version, session.command_line);
+  attribute("/", "history", lines);
+}
+
+// ---- what a filter does not know -----------------------------------------------------------------
+
+namespace {
+
+void copy_attribute(hid_t from, hid_t to, const char* key) {
+  const Handle source(H5Aopen(from, key, H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(source.get()), H5Tclose);
+  const Handle space(H5Aget_space(source.get()), H5Sclose);
+  const Handle target(H5Acreate2(to, key, type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const hssize_t points = H5Sget_simple_extent_npoints(space.get());
+  if (!source || !target || points <= 0) return;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(points) * H5Tget_size(type.get()));
+  if (H5Aread(source.get(), type.get(), bytes.data()) >= 0) H5Awrite(target.get(), type.get(), bytes.data());
+  const bool owns = H5Tdetect_class(type.get(), H5T_VLEN) > 0 || H5Tis_variable_str(type.get()) > 0;
+  if (owns) H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, bytes.data());
+}
+
+/// References point into the file they came from: they cannot be carried.
+bool is_reference(hid_t object, const char* key) {
+  const Handle attribute(H5Aopen(object, key, H5P_DEFAULT), H5Aclose);
+  const Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  return H5Tdetect_class(type.get(), H5T_REFERENCE) > 0;
+}
+
+void carry_attributes(const Node& source, const Node& target, const std::string& path) {
+  const Handle from = open_object(source, path);
+  const Handle to = open_object(target, path);
+  for (const std::string& key : source.attributes(path))
+    if (H5Aexists(to.get(), key.c_str()) == 0 && !is_reference(from.get(), key.c_str()))
+      copy_attribute(from.get(), to.get(), key.c_str());
+}
+
+bool has_below(const std::set<std::string>& paths, const std::string& path) {
+  const auto next = paths.lower_bound(path + "/");
+  return next != paths.end() && next->starts_with(path + "/");
+}
+
+}  // namespace
+
+void Output::copy(const Node& source, const std::string& path, const std::string& as) {
+  const std::string& target = as.empty() ? path : as;
+  const Handle links = creating_groups();
+  if (H5Ocopy(source.id(), path.c_str(), id(), target.c_str(), H5P_DEFAULT, links.get()) < 0)
+    throw io_error("{}:{}: cannot be copied to {}: {}", source.name(), path, name_, reason());
+}
+
+void Output::carry_group(const Node& source, const std::string& group, const std::set<std::string>& except) {
+  carry_attributes(source, *this, group);
+  for (const std::string& child : source.children(group)) {
+    const std::string path = (group == "/" ? "" : group) + "/" + child;
+    if (except.contains(path) || !source.exists(path)) continue;
+    const bool dataset = source.is_dataset(path);
+    if (!exists(path) && (dataset || !has_below(except, path))) {
+      copy(source, path);
+    } else if (dataset) {
+      if (is_dataset(path)) carry_attributes(source, *this, path);
+    } else if (!is_dataset(path)) {
+      this->group(path);
+      carry_group(source, path, except);
+    }
+  }
+}
+
+void Output::carry(const Node& source, const std::set<std::string>& except) {
+  carry_group(source, "/", except);
+}
+
+}  // namespace fachwerk::h5
