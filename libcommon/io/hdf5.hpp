@@ -4,6 +4,7 @@
 #include <complex>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -21,7 +22,8 @@ namespace fachwerk::cli {
 struct Session;
 }
 
-/// HDF5 between tools: RAII over the C API, `-` pipes, atomic outputs, history. Kinds and attributes as README describes.
+/// HDF5 between tools: RAII over the C API, `-` pipes, atomic outputs, history. Kinds and attributes as README
+/// describes.
 namespace fachwerk::h5 {
 
 using Shape = std::vector<std::size_t>;
@@ -53,7 +55,8 @@ class Handle {
 
 /// Element types that datasets and attributes may have in memory.
 template <class T>
-concept Numeric = (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) || std::is_same_v<T, std::complex<double>> || std::is_same_v<T, std::complex<float>>;
+concept Numeric = (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) || std::is_same_v<T, std::complex<double>> ||
+                  std::is_same_v<T, std::complex<float>>;
 
 /// A dataset in memory, row-major.
 template <class T>
@@ -65,10 +68,10 @@ struct Array {
 
 /// What a dataset must be like; a mismatch is bad input that names file, dataset, what was expected and what was found.
 struct Expect {
-  std::optional<int> rank = {};          ///< number of dimensions
-  std::vector<std::string> axes = {};    ///< names for the message: {"rows", "cols", "bands"}; gives the rank too
-  Shape shape = {};                      ///< exact lengths; 0 leaves an axis free
-  bool finite = false;                   ///< no NaN, no infinity: the message names the first index
+  std::optional<int> rank = {};        ///< number of dimensions
+  std::vector<std::string> axes = {};  ///< names for the message: {"rows", "cols", "bands"}; gives the rank too
+  Shape shape = {};                    ///< exact lengths; 0 leaves an axis free
+  bool finite = false;                 ///< no NaN, no infinity: the message names the first index
 };
 
 enum class TypeClass { integer, real, complex, text, other };
@@ -76,9 +79,9 @@ enum class TypeClass { integer, real, complex, text, other };
 struct DatasetInfo {
   Shape shape;
   TypeClass type;
-  std::size_t bytes;    ///< of one element
-  bool is_signed;       ///< integers
-  std::string name;     ///< "float64", "int32", "string", ...
+  std::size_t bytes;  ///< of one element
+  bool is_signed;     ///< integers
+  std::string name;   ///< "float64", "int32", "string", ...
 };
 
 /// What a written dataset says of itself, and how it is stored.
@@ -99,9 +102,10 @@ class Node {
 
   bool exists(const std::string& path) const;
   bool is_dataset(const std::string& path) const;
-  DatasetInfo info(const std::string& path) const;          ///< throws bad input if it is not there
+  DatasetInfo info(const std::string& path) const;                    ///< throws bad input if it is not there
   std::vector<std::string> children(const std::string& group) const;  ///< names, sorted
-  void visit(const std::function<void(const std::string& path, bool dataset)>& fn) const;  ///< every object, depth first
+  void visit(
+      const std::function<void(const std::string& path, bool dataset)>& fn) const;  ///< every object, depth first
 
   /// Whole dataset. Integers may be read as wider integers or reals; reals as reals; anything else is bad input.
   template <class T>
@@ -125,10 +129,11 @@ class Node {
     check(path, {}, kind_of<T>());
     read_into(path, offset, length, values.data(), memory_type<T>());
   }
-  std::vector<std::string> strings(const std::string& path, std::size_t length = 0) const;  ///< rank 0 or 1, fixed or variable
+  std::vector<std::string> strings(const std::string& path,
+                                   std::size_t length = 0) const;  ///< rank 0 or 1, fixed or variable
 
   bool has_attribute(const std::string& path, const std::string& key) const;
-  std::vector<std::string> attributes(const std::string& path) const;  ///< their names
+  std::vector<std::string> attributes(const std::string& path) const;                      ///< their names
   std::optional<std::string> text(const std::string& path, const std::string& key) const;  ///< string attribute
   std::optional<double> number(const std::string& path, const std::string& key) const;     ///< scalar number
   std::vector<double> numbers(const std::string& path, const std::string& key) const;      ///< empty when missing
@@ -175,9 +180,9 @@ class Input : public Node {
   /// Throws bad input unless the file's kind is one of these. A file without a kind passes when `dataset` was given.
   void require_kind(const std::vector<std::string>& kinds, const std::string& dataset = {}) const;
 
-
  private:
-  io::Descriptor spool_;  ///< keeps a spooled stdin alive
+  static Input from_stdin();
+  std::unique_ptr<io::Spool> spool_;  ///< stdin; it stays in place, HDF5 keeps its address
 };
 
 /// A file that is written: to a temporary beside the target that `commit` renames, or to stdout at `commit` for `-`.
@@ -212,7 +217,8 @@ class Output : public Node {
 
   /// An empty dataset to be filled by slabs. `unlimited` lets its first axis grow by `extend`.
   template <Numeric T>
-  void create_dataset(const std::string& path, const Shape& shape, const Describe& describe = {}, bool unlimited = false) {
+  void create_dataset(const std::string& path, const Shape& shape, const Describe& describe = {},
+                      bool unlimited = false) {
     make_dataset(path, memory_type<T>(), shape, unlimited, describe);
   }
   template <Numeric T>
@@ -224,10 +230,14 @@ class Output : public Node {
   void group(const std::string& path);
 
   void attribute(const std::string& path, const std::string& key, const std::string& value);
-  void attribute(const std::string& path, const std::string& key, const char* value) { attribute(path, key, std::string(value)); }
+  void attribute(const std::string& path, const std::string& key, const char* value) {
+    attribute(path, key, std::string(value));
+  }
   void attribute(const std::string& path, const std::string& key, double value);
   void attribute(const std::string& path, const std::string& key, std::int64_t value);
-  void attribute(const std::string& path, const std::string& key, int value) { attribute(path, key, std::int64_t{value}); }
+  void attribute(const std::string& path, const std::string& key, int value) {
+    attribute(path, key, std::int64_t{value});
+  }
   void attribute(const std::string& path, const std::string& key, const std::vector<double>& values);
   void attribute(const std::string& path, const std::string& key, const std::vector<std::string>& values);
 
@@ -244,15 +254,17 @@ class Output : public Node {
 
  private:
   void make_dataset(const std::string& path, hid_t type, const Shape& shape, bool unlimited, const Describe& describe);
-  void write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape, const void* data);
+  void write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape,
+                       const void* data);
   void carry_group(const Node& source, const std::string& group, const std::set<std::string>& except);
   void check_count(const std::string& path, std::size_t size, const Shape& shape) const;
   void write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values, hid_t type);
   void discard() noexcept;
+  void send_image();
 
-  std::string target_;      ///< where the file goes: a path, empty for stdout
-  std::string temporary_;   ///< where it is until then; empty when it is an image or was committed
-  io::Descriptor image_;    ///< the whole file, when the target cannot be sought
+  std::string target_;                ///< where the file goes: a path, empty for stdout
+  std::string temporary_;             ///< where it is until then; empty when it is an image or was committed
+  std::unique_ptr<io::Spool> image_;  ///< the whole file, when the target cannot be sought
   bool force_ = false;
 };
 

@@ -18,6 +18,9 @@ Handle open_object(const Node& node, const std::string& path);
 Handle simple_space(const Shape& shape);
 Shape shape_of(hid_t space);
 Handle select(hid_t dataset, const Shape& offset, const Shape& length);
+/// Access properties by which HDF5 works in `image` itself, without a copy: `size` bytes of it are a file already, or
+/// none.
+Handle image_access(const io::Region& image, std::size_t size);
 /// Variable-length UTF-8 string type.
 Handle text_type();
 

@@ -86,6 +86,41 @@ Handle select(hid_t dataset, const Shape& offset, const Shape& length) {
   return space;
 }
 
+namespace {
+
+// The core driver's memory is our region: every "allocation" is the region itself, growth is free within it.
+void* image_grow(void*, size_t size, H5FD_file_image_op_t, void* region) {
+  const auto& image = *static_cast<const io::Region*>(region);
+  return size <= image.capacity() ? image.data() : nullptr;
+}
+void* image_allocate(size_t size, H5FD_file_image_op_t operation, void* region) {
+  return image_grow(nullptr, size, operation, region);
+}
+void* image_copy(void* target, const void* source, size_t size, H5FD_file_image_op_t, void*) {
+  return target == source ? target : std::memcpy(target, source, size);
+}
+herr_t image_free(void*, H5FD_file_image_op_t, void*) {
+  return 0;
+}
+void* region_copy(void* region) {
+  return region;
+}
+herr_t region_free(void*) {
+  return 0;
+}
+
+}  // namespace
+
+Handle image_access(const io::Region& image, std::size_t size) {
+  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fapl_core(access.get(), std::size_t{1} << 20, 0);
+  H5FD_file_image_callbacks_t callbacks = {
+      image_allocate, image_copy, image_grow, image_free, region_copy, region_free, const_cast<io::Region*>(&image)};
+  H5Pset_file_image_callbacks(access.get(), &callbacks);
+  if (size > 0) H5Pset_file_image(access.get(), image.data(), size);
+  return access;
+}
+
 Handle text_type() {
   Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_size(type.get(), H5T_VARIABLE);
@@ -263,30 +298,43 @@ constexpr std::array<unsigned char, 8> signature = {0x89, 'H', 'D', 'F', '\r', '
 
 /// Length of the file by its superblock (format specification, II.A), or nothing if there is no signature. It stands at
 /// 0 or at a power of two from 512.
-std::optional<std::uint64_t> promised_length(int fd, std::uint64_t length) {
+using ReadAt = std::function<std::size_t(std::uint64_t offset, unsigned char* bytes, std::size_t size)>;
+
+std::optional<std::uint64_t> promised_length(const ReadAt& read_at, std::uint64_t length) {
   std::array<unsigned char, 64> bytes = {};
   for (std::uint64_t base = 0; base < length; base = base == 0 ? 512 : 2 * base) {
-    const ssize_t got = pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(base));
+    const std::size_t got = read_at(base, bytes.data(), bytes.size());
     if (got < 8 || !std::equal(signature.begin(), signature.end(), bytes.begin())) continue;
     const bool old = bytes[8] < 2;
     const int size = old ? bytes[13] : bytes[9];
     const std::size_t at =
         old ? (bytes[8] == 0 ? 24 : 28) + 2 * static_cast<std::size_t>(size) : 12 + 2 * static_cast<std::size_t>(size);
-    if (size > 8 || static_cast<std::size_t>(got) < at + static_cast<std::size_t>(size)) return length + 1;
+    if (size > 8 || got < at + static_cast<std::size_t>(size)) return length + 1;
     return little_endian(bytes.data() + at, size);
   }
   return {};
 }
 
-[[noreturn]] void explain_unreadable(int fd, const std::string& name) {
-  struct stat status = {};
-  fstat(fd, &status);
-  const auto length = static_cast<std::uint64_t>(status.st_size);
+ReadAt from_descriptor(const io::Descriptor& file) {
+  return [fd = file.get()](std::uint64_t offset, unsigned char* bytes, std::size_t size) {
+    return static_cast<std::size_t>(std::max<ssize_t>(0, pread(fd, bytes, size, static_cast<off_t>(offset))));
+  };
+}
+
+ReadAt from_memory(const std::byte* data, std::size_t length) {
+  return [data, length](std::uint64_t offset, unsigned char* bytes, std::size_t size) {
+    const std::size_t got = std::min<std::size_t>(size, length - offset);
+    std::memcpy(bytes, data + offset, got);
+    return got;
+  };
+}
+
+[[noreturn]] void explain_unreadable(const ReadAt& read_at, std::uint64_t length, const std::string& name) {
   if (length == 0) {
     const Error error = bad_input("{}: empty, expected an HDF5 file", name);
     throw name == "stdin" ? error.with_hint("the command before it in the pipe may have failed") : error;
   }
-  const auto promised = promised_length(fd, length);
+  const auto promised = promised_length(read_at, length);
   if (!promised) throw bad_input("{}: not an HDF5 file", name).with_hint("h5-import converts other formats");
   if (*promised > length) throw bad_input("{}: truncated HDF5 file: {} of {} bytes", name, length, *promised);
   throw bad_input("{}: damaged HDF5 file: {}", name, reason());
@@ -549,29 +597,39 @@ Input Input::open(const std::string& path) {
 
 Input Input::open(const std::string& path, hid_t access, hid_t transfer) {
   initialise();
+  if (path == "-") return from_stdin();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) throw io_error("{}: is a directory, expected a file", path);
+  const io::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) throw io_error("{}: {}", path, errno == ENOENT ? "no such file" : std::strerror(errno));
+  struct stat status = {};
+  if (fstat(file.get(), &status) == 0 && !S_ISREG(status.st_mode))
+    throw io_error("{}: is not a regular file", path).with_hint("pipe it in and give - instead");
   Input input;
+  input.name_ = path;
   input.transfer_ = transfer;
-  std::string place = path;
-  if (path == "-") {
-    input.name_ = "stdin";
-    input.spool_ = io::spool_stdin();
-    place = input.spool_.path();
-  } else {
-    input.name_ = path;
-    std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) throw io_error("{}: is a directory, expected a file", path);
-    const io::Descriptor probe(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!probe) throw io_error("{}: {}", path, errno == ENOENT ? "no such file" : std::strerror(errno));
-    struct stat status = {};
-    if (fstat(probe.get(), &status) == 0 && !S_ISREG(status.st_mode))
-      throw io_error("{}: is not a regular file", path).with_hint("pipe it in and give - instead");
+  input.file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
+  if (!input.file_) explain_unreadable(from_descriptor(file), static_cast<std::uint64_t>(status.st_size), path);
+  return input;
+}
+
+Input Input::from_stdin() {
+  Input input;
+  input.name_ = "stdin";
+  input.spool_ = std::make_unique<io::Spool>(io::Spool::of_stdin());
+  io::Spool& spool = *input.spool_;
+  if (spool.in_memory()) {
+    const Handle access = image_access(spool.memory(), spool.size());
+    if (spool.size() > 0) input.file_ = Handle(H5Fopen("stdin", H5F_ACC_RDONLY, access.get()), H5Fclose);
+    if (!input.file_) explain_unreadable(from_memory(spool.memory().data(), spool.size()), spool.size(), "stdin");
+    return input;
   }
-  input.file_ = Handle(H5Fopen(place.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
-  if (!input.file_) {
-    const io::Descriptor file(::open(place.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) throw io_error("{}: {}", input.name_, std::strerror(errno));
-    explain_unreadable(file.get(), input.name_);
-  }
+  input.file_ = Handle(H5Fopen(spool.path().c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  spool.hide();
+  struct stat status = {};
+  fstat(spool.file().get(), &status);
+  if (!input.file_)
+    explain_unreadable(from_descriptor(spool.file()), static_cast<std::uint64_t>(status.st_size), "stdin");
   return input;
 }
 

@@ -76,9 +76,14 @@ Output Output::create(const std::string& path, bool force, std::size_t expected_
   Output output;
   output.name_ = special ? path : "stdout";
   output.target_ = special ? path : "";
-  output.image_ = io::anonymous_file(expected_bytes);
-  output.file_ = Handle(H5Fcreate(output.image_.path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  output.image_ = std::make_unique<io::Spool>(io::Spool::create(expected_bytes));
+  const bool memory = output.image_->in_memory();
+  const Handle access = memory ? image_access(output.image_->memory(), 0) : Handle();
+  output.file_ = Handle(H5Fcreate(memory ? "stdout" : output.image_->path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT,
+                                  memory ? access.get() : H5P_DEFAULT),
+                        H5Fclose);
   if (!output.file_) throw io_error("{}: cannot be created: {}", output.name_, reason());
+  output.image_->hide();
   return output;
 }
 
@@ -128,15 +133,8 @@ void Output::commit() {
     discard();
     throw io_error("{}: cannot be written: {}", name_, why);
   }
+  if (image_) return send_image();
   file_.reset();
-  if (image_) {
-    const bool file = !target_.empty();
-    const io::Descriptor target(file ? open(target_.c_str(), O_WRONLY | O_CLOEXEC) : dup(STDOUT_FILENO));
-    if (!target) throw io_error("{}: {}", name_, std::strerror(errno));
-    io::send_file(image_, target.get(), name_);
-    image_ = {};
-    return;
-  }
   if (!force_ && fs::exists(target_)) {
     discard();
     throw io_error("{}: exists", name_).with_hint("--force overwrites it");
@@ -148,6 +146,20 @@ void Output::commit() {
   }
   cli::forget_temporary(temporary_);
   temporary_.clear();
+}
+
+void Output::send_image() {
+  const io::Descriptor target(target_.empty() ? dup(STDOUT_FILENO) : open(target_.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!target) throw io_error("{}: {}", name_, std::strerror(errno));
+  hsize_t size = 0;
+  if (image_->in_memory() && H5Fget_filesize(id(), &size) < 0) throw io_error("{}: {}", name_, reason());
+  // Closing before sending writes what the library still holds; the region stays ours.
+  file_.reset();
+  if (image_->in_memory())
+    io::send(image_->memory().data(), size, target.get(), name_);
+  else
+    io::send(image_->file(), target.get(), name_);
+  image_.reset();
 }
 
 // ---- datasets ------------------------------------------------------------------------------------
@@ -171,7 +183,8 @@ void Output::make_dataset(const std::string& path, hid_t type, const Shape& shap
   const bool is_big = bytes >= big || unlimited;
   const bool text = H5Tget_class(type) == H5T_STRING;
   const int deflate = describe.deflate.value_or(is_big && !image_ && !text ? 1 : 0);
-  if (!shape.empty() && (is_big || deflate > 0 || !describe.chunk.empty()) && (count(shape) > 0 || unlimited)) {
+  // Contiguous where nothing asks for chunks: a pipe's image is read once, whole.
+  if (!shape.empty() && (unlimited || deflate > 0 || !describe.chunk.empty()) && (count(shape) > 0 || unlimited)) {
     Shape wanted = shape;
     if (unlimited && wanted.front() == 0) wanted.front() = big;
     const Shape chunk = describe.chunk.empty() ? default_chunk(wanted, element) : describe.chunk;

@@ -1,5 +1,6 @@
 #include "io/spool.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -7,63 +8,39 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "cli/error.hpp"
+#include "cli/session.hpp"
 
 namespace fachwerk::io {
 
 namespace {
 
 constexpr std::size_t block = std::size_t{1} << 20;
+constexpr std::size_t large_page = std::size_t{1} << 21;
 
-/// How much an anonymous file may hold in memory: a quarter of what is free now.
+/// How much a file in memory may hold: a quarter of what is free now.
 std::size_t memory_limit() {
   struct sysinfo info = {};
   if (sysinfo(&info) != 0) return std::size_t{1} << 28;
   return (static_cast<std::size_t>(info.freeram) + info.bufferram) * info.mem_unit / 4;
 }
 
-Descriptor disk_file() {
-  const char* folder = std::getenv("TMPDIR");
-  const std::string directory = folder != nullptr && *folder != '\0' ? folder : "/tmp";
-  int fd = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0) {  // file systems without O_TMPFILE
-    std::string name = directory + "/fachwerk-XXXXXX";
-    fd = mkostemp(name.data(), O_CLOEXEC);
-    if (fd >= 0) unlink(name.c_str());
-  }
-  if (fd < 0)
-    throw io_error("{}: cannot make a temporary file: {}", directory, std::strerror(errno))
-        .with_hint("set TMPDIR to a folder with room");
-  return Descriptor(fd);
+[[noreturn]] void fail(const std::string& name) {
+  if (errno == EPIPE) throw io_error("{}: closed pipe: the reader has gone", name);
+  throw io_error("{}: {}", name, std::strerror(errno));
 }
 
-void write_all(int fd, const char* data, std::size_t size, const std::string& name) {
-  while (size > 0) {
-    const ssize_t done = write(fd, data, size);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0 && errno == EPIPE) throw io_error("{}: closed pipe: the reader has gone", name);
-    if (done < 0) throw io_error("{}: {}", name, std::strerror(errno));
-    data += done;
-    size -= static_cast<std::size_t>(done);
+/// One read that waits for data; 0 at the end.
+std::size_t read_some(int fd, std::byte* data, std::size_t size, const std::string& name) {
+  while (true) {
+    const ssize_t got = read(fd, data, size);
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) fail(name);
   }
-}
-
-/// Moves what a pipe holds into `file` without passing through this process; -1 where the kernel cannot.
-ssize_t take(int from, int file, std::vector<char>& buffer, bool& can_splice) {
-  if (can_splice) {
-    const ssize_t moved = splice(from, nullptr, file, nullptr, block, SPLICE_F_MOVE);
-    if (moved >= 0 || errno != EINVAL) return moved;
-    can_splice = false;
-  }
-  buffer.resize(block);
-  const ssize_t got = read(from, buffer.data(), buffer.size());
-  if (got > 0) write_all(file, buffer.data(), static_cast<std::size_t>(got), "temporary file");
-  return got;
 }
 
 }  // namespace
@@ -72,58 +49,109 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) close(fd_);
 }
 
-Descriptor anonymous_file(std::size_t expected_bytes) {
-  if (expected_bytes < memory_limit()) {
-    const int fd = memfd_create("fachwerk", MFD_CLOEXEC);
-    if (fd >= 0) return Descriptor(fd);
-  }
-  return disk_file();
+Region::Region(std::size_t capacity) {
+  void* pages = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) return;
+  madvise(pages, capacity, MADV_HUGEPAGE);
+  data_ = static_cast<std::byte*>(pages);
+  capacity_ = capacity;
 }
 
-Descriptor spool_stdin() {
+Region::~Region() {
+  if (data_ != nullptr) munmap(data_, capacity_);
+}
+
+Spool& Spool::operator=(Spool&& other) noexcept {
+  std::swap(memory_, other.memory_);
+  std::swap(size_, other.size_);
+  std::swap(file_, other.file_);
+  std::swap(path_, other.path_);
+  std::swap(named_, other.named_);
+  return *this;
+}
+
+void Spool::hide() noexcept {
+  if (!named_) return;
+  unlink(path_.c_str());
+  cli::forget_temporary(path_);
+  named_ = false;
+}
+
+Spool Spool::on_disk() {
+  const char* variable = std::getenv("TMPDIR");
+  const std::string folder = variable != nullptr && *variable != '\0' ? variable : "/tmp";
+  Spool spool;
+  spool.path_ = folder + "/fachwerk-XXXXXX";
+  spool.file_ = Descriptor(mkostemp(spool.path_.data(), O_CLOEXEC));
+  if (!spool.file_)
+    throw io_error("{}: cannot make a temporary file: {}", folder, std::strerror(errno))
+        .with_hint("set TMPDIR to a folder with room");
+  spool.named_ = true;
+  cli::register_temporary(spool.path_);
+  return spool;
+}
+
+Spool Spool::create(std::size_t expected_bytes) {
+  const std::size_t limit = memory_limit();
+  if (expected_bytes < limit) {
+    Spool spool;
+    spool.memory_ = Region((4 * limit + large_page) / large_page * large_page);  // address space only: all that is free
+    if (spool.memory_) return spool;
+  }
+  return on_disk();
+}
+
+Spool Spool::of_stdin() {
   if (isatty(STDIN_FILENO) == 1)
     throw usage_error("stdin is a terminal: expected an HDF5 file").with_hint("give a file, or pipe one in");
   struct stat status = {};
-  if (fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode) && lseek(STDIN_FILENO, 0, SEEK_CUR) == 0)
-    return Descriptor(dup(STDIN_FILENO));
-  fcntl(STDIN_FILENO, F_SETPIPE_SZ, static_cast<int>(block));
-  Descriptor file = anonymous_file(0);
-  const std::size_t limit = memory_limit();
-  std::vector<char> buffer;
-  std::size_t size = 0;
-  bool in_memory = true;
-  bool can_splice = true;
-  while (true) {
-    const ssize_t got = take(STDIN_FILENO, file.get(), buffer, can_splice);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw io_error("stdin: {}", std::strerror(errno));
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-    if (in_memory && size > limit) {
-      Descriptor disk = disk_file();
-      send_file(file, disk.get(), "temporary file");
-      file = std::move(disk);
-      in_memory = false;
-    }
+  if (fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink > 0 &&
+      lseek(STDIN_FILENO, 0, SEEK_CUR) == 0) {
+    Spool spool;
+    spool.file_ = Descriptor(dup(STDIN_FILENO));
+    spool.path_ = "/proc/self/fd/0";
+    return spool;
   }
-  return file;
+  fcntl(STDIN_FILENO, F_SETPIPE_SZ, static_cast<int>(block));
+  const std::size_t limit = memory_limit();
+  Spool spool = create(0);
+  if (spool.in_memory()) {
+    while (spool.size_ < limit) {
+      const std::size_t room = std::min(block, limit - spool.size_);
+      const std::size_t got = read_some(STDIN_FILENO, spool.memory_.data() + spool.size_, room, "stdin");
+      if (got == 0) return spool;
+      spool.size_ += got;
+    }
+    Spool disk = on_disk();
+    send(spool.memory_.data(), spool.size_, disk.file_.get(), disk.path_);
+    spool = std::move(disk);
+  }
+  std::vector<std::byte> buffer(block);
+  while (const std::size_t got = read_some(STDIN_FILENO, buffer.data(), block, "stdin"))
+    send(buffer.data(), got, spool.file_.get(), spool.path_);
+  return spool;
 }
 
-void send_file(const Descriptor& file, int target, const std::string& name) {
-  struct stat status = {};
-  if (fstat(file.get(), &status) != 0) throw io_error("{}: {}", name, std::strerror(errno));
+void send(const std::byte* data, std::size_t size, int target, const std::string& name) {
   fcntl(target, F_SETPIPE_SZ, static_cast<int>(block));
-  off_t offset = 0;
-  std::vector<char> buffer;
-  while (offset < status.st_size) {
-    const ssize_t sent = buffer.empty() ? sendfile(target, file.get(), &offset, block) : -1;
-    if (sent > 0 || (sent < 0 && errno == EINTR)) continue;
-    if (sent < 0 && errno == EPIPE) throw io_error("{}: closed pipe: the reader has gone", name);
-    if (buffer.empty() && errno != EINVAL) throw io_error("{}: {}", name, std::strerror(errno));
-    buffer.resize(block);  // targets that sendfile cannot serve (opened for appending, say)
+  while (size > 0) {
+    const ssize_t done = write(target, data, size);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail(name);
+    data += done;
+    size -= static_cast<std::size_t>(done);
+  }
+}
+
+void send(const Descriptor& file, int target, const std::string& name) {
+  struct stat status = {};
+  if (fstat(file.get(), &status) != 0) fail(name);
+  std::vector<std::byte> buffer(block);
+  for (off_t offset = 0; offset < status.st_size;) {
     const ssize_t got = pread(file.get(), buffer.data(), buffer.size(), offset);
-    if (got <= 0) throw io_error("{}: {}", name, std::strerror(errno));
-    write_all(target, buffer.data(), static_cast<std::size_t>(got), name);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) fail(name);
+    send(buffer.data(), static_cast<std::size_t>(got), target, name);
     offset += got;
   }
 }
