@@ -1,11 +1,11 @@
 #include "compute/blas.hpp"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+
+#include <cblas.h>
 
 #include "compute/cuda_backend.hpp"
 #include "compute/matrix_kernels.hpp"
@@ -23,7 +23,9 @@ int narrow(std::size_t n) {
   return static_cast<int>(n);
 }
 
-CBLAS_TRANSPOSE op(bool transposed) { return transposed ? CblasTrans : CblasNoTrans; }
+CBLAS_TRANSPOSE op(bool transposed) {
+  return transposed ? CblasTrans : CblasNoTrans;
+}
 
 void c_gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double alpha, const double* a, int lda,
             const double* b, int ldb, double beta, double* c, int ldc) {
@@ -37,7 +39,8 @@ void c_gemv(CBLAS_TRANSPOSE t, int m, int n, double alpha, const double* a, int 
             double* y) {
   cblas_dgemv(CblasRowMajor, t, m, n, alpha, a, lda, x, 1, beta, y, 1);
 }
-void c_gemv(CBLAS_TRANSPOSE t, int m, int n, float alpha, const float* a, int lda, const float* x, float beta, float* y) {
+void c_gemv(CBLAS_TRANSPOSE t, int m, int n, float alpha, const float* a, int lda, const float* x, float beta,
+            float* y) {
   cblas_sgemv(CblasRowMajor, t, m, n, alpha, a, lda, x, 1, beta, y, 1);
 }
 void c_syrk(CBLAS_TRANSPOSE t, int n, int k, double alpha, const double* a, int lda, double beta, double* c, int ldc) {
@@ -52,14 +55,30 @@ void c_trsm(CBLAS_UPLO uplo, CBLAS_TRANSPOSE t, int n, int k, const double* l, i
 void c_trsm(CBLAS_UPLO uplo, CBLAS_TRANSPOSE t, int n, int k, const float* l, int ldl, float* b, int ldb) {
   cblas_strsm(CblasRowMajor, CblasLeft, uplo, t, CblasNonUnit, n, k, 1, l, ldl, b, ldb);
 }
-void c_axpy(int n, double alpha, const double* x, double* y) { cblas_daxpy(n, alpha, x, 1, y, 1); }
-void c_axpy(int n, float alpha, const float* x, float* y) { cblas_saxpy(n, alpha, x, 1, y, 1); }
-void c_scale(int n, double alpha, double* x) { cblas_dscal(n, alpha, x, 1); }
-void c_scale(int n, float alpha, float* x) { cblas_sscal(n, alpha, x, 1); }
-double c_dot(int n, const double* x, const double* y) { return cblas_ddot(n, x, 1, y, 1); }
-float c_dot(int n, const float* x, const float* y) { return cblas_sdot(n, x, 1, y, 1); }
-double c_nrm2(int n, const double* x) { return cblas_dnrm2(n, x, 1); }
-float c_nrm2(int n, const float* x) { return cblas_snrm2(n, x, 1); }
+void c_axpy(int n, double alpha, const double* x, double* y) {
+  cblas_daxpy(n, alpha, x, 1, y, 1);
+}
+void c_axpy(int n, float alpha, const float* x, float* y) {
+  cblas_saxpy(n, alpha, x, 1, y, 1);
+}
+void c_scale(int n, double alpha, double* x) {
+  cblas_dscal(n, alpha, x, 1);
+}
+void c_scale(int n, float alpha, float* x) {
+  cblas_sscal(n, alpha, x, 1);
+}
+double c_dot(int n, const double* x, const double* y) {
+  return cblas_ddot(n, x, 1, y, 1);
+}
+float c_dot(int n, const float* x, const float* y) {
+  return cblas_sdot(n, x, 1, y, 1);
+}
+double c_nrm2(int n, const double* x) {
+  return cblas_dnrm2(n, x, 1);
+}
+float c_nrm2(int n, const float* x) {
+  return cblas_snrm2(n, x, 1);
+}
 
 /// Leading dimension, which BLAS wants positive even for an empty matrix.
 template <class T>
@@ -76,8 +95,8 @@ void check_gemm(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 
 template <class T>
 void gemm_one(T alpha, Matrix<const T> a, Matrix<const T> b, T beta, Matrix<T> c) {
-  c_gemm(op(a.transposed), op(b.transposed), narrow(c.rows), narrow(c.columns), narrow(a.columns), alpha, a.data, lead(a),
-         b.data, lead(b), beta, c.data, lead(c));
+  c_gemm(op(a.transposed), op(b.transposed), narrow(c.rows), narrow(c.columns), narrow(a.columns), alpha, a.data,
+         lead(a), b.data, lead(b), beta, c.data, lead(c));
 }
 
 template <class T>
@@ -125,8 +144,7 @@ void syrk_of(T alpha, Matrix<const T> a, T beta, Matrix<T> c) {
   bool done = false;
   if constexpr (with_cuda)
     if ((done = c.device.is_cuda())) cuda::syrk_lower(alpha, a, beta, c);
-  if (!done)
-    c_syrk(op(a.transposed), narrow(c.rows), narrow(a.columns), alpha, a.data, lead(a), beta, c.data, lead(c));
+  if (!done) c_syrk(op(a.transposed), narrow(c.rows), narrow(a.columns), alpha, a.data, lead(a), beta, c.data, lead(c));
   detail::mirror_lower(c);
 }
 
@@ -137,15 +155,16 @@ void trsm_of(Triangle stored, Matrix<const T> l, Matrix<T> b) {
   if (b.rows == 0 || b.columns == 0) return;
   if constexpr (with_cuda)
     if (b.device.is_cuda()) return cuda::trsm(stored, l, b);
-  c_trsm(stored == Triangle::lower ? CblasLower : CblasUpper, op(l.transposed), narrow(b.rows), narrow(b.columns), l.data,
-         lead(l), b.data, lead(b));
+  c_trsm(stored == Triangle::lower ? CblasLower : CblasUpper, op(l.transposed), narrow(b.rows), narrow(b.columns),
+         l.data, lead(l), b.data, lead(b));
 }
 
 /// Calls fn(offset, count) for pieces that fit BLAS's 32-bit lengths.
 template <class Fn>
 void in_pieces(std::size_t n, const Fn& fn) {
   constexpr std::size_t most = std::size_t(1) << 30;
-  for (std::size_t offset = 0; offset < n; offset += most) fn(offset, narrow(std::min(most, n - offset)));
+  for (std::size_t offset = 0; offset < n; offset += most)
+    fn(offset, narrow(std::min(most, n - offset)));
 }
 
 template <class T>
@@ -180,8 +199,9 @@ T dot_of(View<const T> x, View<const T> y) {
   require(x.size() == y.size(), "blas::dot: lengths differ");
   require(x.device() == y.device(), "blas::dot: on different devices");
   T total = 0;
-  in_pieces(x.size(),
-            [&](std::size_t offset, int n) { total += dot_piece(x.device(), n, x.data() + offset, y.data() + offset); });
+  in_pieces(x.size(), [&](std::size_t offset, int n) {
+    total += dot_piece(x.device(), n, x.data() + offset, y.data() + offset);
+  });
   return total;
 }
 
@@ -209,8 +229,8 @@ void gemm(double alpha, Matrix<const double> a, Matrix<const double> b, double b
 void gemm(float alpha, Matrix<const float> a, Matrix<const float> b, float beta, Matrix<float> c) {
   gemm_of(alpha, a, b, beta, c);
 }
-void gemm_batch(std::size_t count, Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b, double beta,
-                Matrix<double> c) {
+void gemm_batch(std::size_t count, Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b,
+                double beta, Matrix<double> c) {
   gemm_batch_of(count, steps, alpha, a, b, beta, c);
 }
 void gemm_batch(std::size_t count, Steps steps, float alpha, Matrix<const float> a, Matrix<const float> b, float beta,
@@ -223,17 +243,41 @@ void gemv(double alpha, Matrix<const double> a, View<const double> x, double bet
 void gemv(float alpha, Matrix<const float> a, View<const float> x, float beta, View<float> y) {
   gemv_of(alpha, a, x, beta, y);
 }
-void syrk(double alpha, Matrix<const double> a, double beta, Matrix<double> c) { syrk_of(alpha, a, beta, c); }
-void syrk(float alpha, Matrix<const float> a, float beta, Matrix<float> c) { syrk_of(alpha, a, beta, c); }
-void trsm(Triangle stored, Matrix<const double> l, Matrix<double> b) { trsm_of(stored, l, b); }
-void trsm(Triangle stored, Matrix<const float> l, Matrix<float> b) { trsm_of(stored, l, b); }
-void axpy(double alpha, View<const double> x, View<double> y) { axpy_of(alpha, x, y); }
-void axpy(float alpha, View<const float> x, View<float> y) { axpy_of(alpha, x, y); }
-void scale(double alpha, View<double> x) { scale_of(alpha, x); }
-void scale(float alpha, View<float> x) { scale_of(alpha, x); }
-double dot(View<const double> x, View<const double> y) { return dot_of(x, y); }
-float dot(View<const float> x, View<const float> y) { return dot_of(x, y); }
-double nrm2(View<const double> x) { return nrm2_of(x); }
-float nrm2(View<const float> x) { return nrm2_of(x); }
+void syrk(double alpha, Matrix<const double> a, double beta, Matrix<double> c) {
+  syrk_of(alpha, a, beta, c);
+}
+void syrk(float alpha, Matrix<const float> a, float beta, Matrix<float> c) {
+  syrk_of(alpha, a, beta, c);
+}
+void trsm(Triangle stored, Matrix<const double> l, Matrix<double> b) {
+  trsm_of(stored, l, b);
+}
+void trsm(Triangle stored, Matrix<const float> l, Matrix<float> b) {
+  trsm_of(stored, l, b);
+}
+void axpy(double alpha, View<const double> x, View<double> y) {
+  axpy_of(alpha, x, y);
+}
+void axpy(float alpha, View<const float> x, View<float> y) {
+  axpy_of(alpha, x, y);
+}
+void scale(double alpha, View<double> x) {
+  scale_of(alpha, x);
+}
+void scale(float alpha, View<float> x) {
+  scale_of(alpha, x);
+}
+double dot(View<const double> x, View<const double> y) {
+  return dot_of(x, y);
+}
+float dot(View<const float> x, View<const float> y) {
+  return dot_of(x, y);
+}
+double nrm2(View<const double> x) {
+  return nrm2_of(x);
+}
+float nrm2(View<const float> x) {
+  return nrm2_of(x);
+}
 
 }  // namespace fachwerk::compute::blas

@@ -5,9 +5,9 @@
 #include "compute/buffer.hpp"
 
 /// Dense linear algebra of float and double on the CPU (OpenBLAS) or on the CUDA device of its arguments (cuBLAS).
-/// Matrices are row-major (compute::matrix); `a.t()` is the transpose. All arguments must be on one device. Shapes that do
-/// not fit throw std::invalid_argument. Results may differ in the last bits between thread counts: where they must not, use
-/// compute/reduce.hpp.
+/// Matrices are row-major (compute::matrix); `a.t()` is the transpose. All arguments must be on one device. Shapes that
+/// do not fit throw std::invalid_argument. Results may differ in the last bits between thread counts: where they must
+/// not, use compute/reduce.hpp.
 namespace fachwerk::compute::blas {
 
 /// C = alpha A B + beta C: A m x k, B k x n, C m x n (C not transposed). beta = 0 does not read C.
@@ -18,8 +18,8 @@ void gemm(float alpha, Matrix<const float> a, Matrix<const float> b, float beta,
 struct Steps {
   std::size_t a, b, c;
 };
-void gemm_batch(std::size_t count, Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b, double beta,
-                Matrix<double> c);
+void gemm_batch(std::size_t count, Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b,
+                double beta, Matrix<double> c);
 void gemm_batch(std::size_t count, Steps steps, float alpha, Matrix<const float> a, Matrix<const float> b, float beta,
                 Matrix<float> c);
 
@@ -31,8 +31,8 @@ void gemv(float alpha, Matrix<const float> a, View<const float> x, float beta, V
 void syrk(double alpha, Matrix<const double> a, double beta, Matrix<double> c);
 void syrk(float alpha, Matrix<const float> a, float beta, Matrix<float> c);
 
-/// Solves L X = B, or L^T X = B with l.t(), in place of B: L n x n triangular, B n x k. `stored` says which triangle of the
-/// array L is in (before any transposition); the other is not read.
+/// Solves L X = B, or L^T X = B with l.t(), in place of B: L n x n triangular, B n x k. `stored` says which triangle of
+/// the array L is in (before any transposition); the other is not read.
 enum class Triangle { lower, upper };
 void trsm(Triangle stored, Matrix<const double> l, Matrix<double> b);
 void trsm(Triangle stored, Matrix<const float> l, Matrix<float> b);

@@ -20,12 +20,11 @@ class View {
   View() = default;
   View(T* data, std::size_t size, Device device = {}) : data_(data), size_(size), device_(device) {}
   template <class Range>
-    requires(std::is_constructible_v<std::span<T>, Range> && !std::is_same_v<std::remove_cvref_t<Range>, View>)
-  View(Range&& range)  // NOLINT: implicit, a View stands for what it looks at
+  requires(std::is_constructible_v<std::span<T>, Range> && !std::is_same_v<std::remove_cvref_t<Range>, View>)
+      View(Range&& range)  // NOLINT: implicit, a View stands for what it looks at
       : View(std::span<T>(range).data(), std::span<T>(range).size()) {}
   operator View<const T>() const  // NOLINT: implicit
-    requires(!std::is_const_v<T>)
-  {
+      requires(!std::is_const_v<T>) {
     return {data_, size_, device_};
   }
 
@@ -116,7 +115,8 @@ class Buffer {
   Device device_;
 };
 
-/// A row-major matrix somewhere in memory, possibly to be taken transposed. Rows and columns are those after transposition.
+/// A row-major matrix somewhere in memory, possibly to be taken transposed. Rows and columns are those after
+/// transposition.
 template <class T>
 struct Matrix {
   T* data = nullptr;
@@ -126,8 +126,7 @@ struct Matrix {
   Device device = {};
 
   operator Matrix<const T>() const  // NOLINT: implicit
-    requires(!std::is_const_v<T>)
-  {
+      requires(!std::is_const_v<T>) {
     return {data, rows, columns, stride, transposed, device};
   }
   /// The transpose, nothing moved.

@@ -33,3 +33,6 @@ if(FACHWERK_HAVE_CUDA)
 endif()
 
 fachwerk_unit(compute LIBS fachwerk_compute)
+if(TARGET unit-compute)
+  target_include_directories(unit-compute PRIVATE "${CMAKE_SOURCE_DIR}/tests/unit/compute")
+endif()

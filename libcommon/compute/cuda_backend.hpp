@@ -29,8 +29,8 @@ void check_cuda(int status, const char* what);
 namespace cuda {
 
 // ---- cuBLAS: arguments as in blas.hpp, checked before ----
-void gemm(std::size_t count, blas::Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b, double beta,
-          Matrix<double> c);
+void gemm(std::size_t count, blas::Steps steps, double alpha, Matrix<const double> a, Matrix<const double> b,
+          double beta, Matrix<double> c);
 void gemm(std::size_t count, blas::Steps steps, float alpha, Matrix<const float> a, Matrix<const float> b, float beta,
           Matrix<float> c);
 void syrk_lower(double alpha, Matrix<const double> a, double beta, Matrix<double> c);

@@ -48,7 +48,9 @@ void check_cuda(int status, const char* what) {
 
 }  // namespace detail
 
-bool built_with_cuda() { return true; }
+bool built_with_cuda() {
+  return true;
+}
 
 int cuda_devices(std::string* reason) {
   int count = 0;
@@ -81,7 +83,9 @@ void check_cuda(int, const char*) {}
 
 }  // namespace detail
 
-bool built_with_cuda() { return false; }
+bool built_with_cuda() {
+  return false;
+}
 
 int cuda_devices(std::string* reason) {
   if (reason != nullptr) *reason = "this build has no device code";
@@ -89,11 +93,15 @@ int cuda_devices(std::string* reason) {
 }
 
 void Device::synchronize() const {}
-std::size_t Device::free_memory() const { return available_memory(); }
+std::size_t Device::free_memory() const {
+  return available_memory();
+}
 
 #endif
 
-std::string Device::name() const { return is_cpu() ? "cpu" : "cuda:" + std::to_string(index_); }
+std::string Device::name() const {
+  return is_cpu() ? "cpu" : "cuda:" + std::to_string(index_);
+}
 
 Device Device::parse(const std::string& text) {
   if (text == "cpu") return {};
@@ -111,8 +119,7 @@ Device Device::parse(const std::string& text) {
   if (count == 0)
     throw absent_error("--device {}: no CUDA device: {}", text, reason.empty() ? "none found" : reason)
         .with_hint(built_with_cuda() ? "use --device cpu" : "use --device cpu, or build with -DFACHWERK_CUDA=ON");
-  if (index >= count)
-    throw absent_error("--device {}: there are only {} CUDA devices, numbered from 0", text, count);
+  if (index >= count) throw absent_error("--device {}: there are only {} CUDA devices, numbered from 0", text, count);
   return Device(index);
 }
 

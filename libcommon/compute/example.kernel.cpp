@@ -1,15 +1,18 @@
 // How to write a method for CPU and GPU at once:
 //
-// 1. The kernel is the call operator of a plain struct: pointers and numbers as members, `FACHWERK_HD`, no exceptions, no
+// 1. The kernel is the call operator of a plain struct: pointers and numbers as members, `FACHWERK_HD`, no exceptions,
+// no
 //    allocation, no std containers. It does one item of work. Being plain C++, it is tested on the CPU.
-// 2. The public function takes Views, checks them, and hands the struct to `parallel_for` with the device of its arguments.
-//    Reductions go through compute/reduce.hpp, dense algebra and transforms through blas.hpp, lapack.hpp, fft.hpp: all take
-//    the same Views, so a whole method is written once.
+// 2. The public function takes Views, checks them, and hands the struct to `parallel_for` with the device of its
+// arguments.
+//    Reductions go through compute/reduce.hpp, dense algebra and transforms through blas.hpp, lapack.hpp, fft.hpp: all
+//    take the same Views, so a whole method is written once.
 // 3. The file is named NAME.kernel.cpp and listed in the system's CMakeLists.txt:
 //        fachwerk_device_sources(fachwerk_SYSTEM FILES NAME.kernel.cpp)
-//    It is then compiled by nvcc where CUDA is configured, and as C++ with OpenMP elsewhere. Keep such files small, free of
-//    HDF5, fmt and other big headers.
-// 4. The tool makes its Device once, `Device::parse(session.device)`, copies inputs to it with Buffer, results back with
+//    It is then compiled by nvcc where CUDA is configured, and as C++ with OpenMP elsewhere. Keep such files small,
+//    free of HDF5, fmt and other big headers.
+// 4. The tool makes its Device once, `Device::parse(session.device)`, copies inputs to it with Buffer, results back
+// with
 //    `vector()`.
 
 #include "compute/example.kernel.hpp"

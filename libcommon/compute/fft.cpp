@@ -1,8 +1,5 @@
 #include "compute/fft.hpp"
 
-#include <fftw3.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +12,9 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include <fftw3.h>
+#include <unistd.h>
+
 #include "cli/error.hpp"
 #include "compute/cuda_backend.hpp"
 
@@ -22,11 +22,14 @@ namespace fachwerk::compute::fft {
 
 std::size_t Layout::length() const {
   std::size_t product = 1;
-  for (const std::size_t n : shape) product *= n;
+  for (const std::size_t n : shape)
+    product *= n;
   return product;
 }
 
-std::size_t Layout::half_length() const { return length() / shape.back() * (shape.back() / 2 + 1); }
+std::size_t Layout::half_length() const {
+  return length() / shape.back() * (shape.back() / 2 + 1);
+}
 
 namespace {
 
@@ -68,8 +71,8 @@ struct Fftw<double> {
     if (ready != 0) fftw_plan_with_nthreads(threads);
   }
   static Plan c2c(const Shape& s, C* in, C* out, int sign, unsigned flags) {
-    return fftw_plan_many_dft(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full, sign,
-                              flags);
+    return fftw_plan_many_dft(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full,
+                              sign, flags);
   }
   static Plan r2c(const Shape& s, double* in, C* out, unsigned flags) {
     return fftw_plan_many_dft_r2c(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.half,
@@ -80,8 +83,8 @@ struct Fftw<double> {
                                   flags);
   }
   static Plan r2r(const Shape& s, double* in, double* out, const fftw_r2r_kind* kinds, unsigned flags) {
-    return fftw_plan_many_r2r(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full, kinds,
-                              flags);
+    return fftw_plan_many_r2r(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full,
+                              kinds, flags);
   }
   static void run(Plan plan, C* in, C* out) { fftw_execute_dft(plan, in, out); }
   static void run(Plan plan, double* in, C* out) { fftw_execute_dft_r2c(plan, in, out); }
@@ -102,16 +105,16 @@ struct Fftw<float> {
     if (ready != 0) fftwf_plan_with_nthreads(threads);
   }
   static Plan c2c(const Shape& s, C* in, C* out, int sign, unsigned flags) {
-    return fftwf_plan_many_dft(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full, sign,
-                               flags);
+    return fftwf_plan_many_dft(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full,
+                               sign, flags);
   }
   static Plan r2c(const Shape& s, float* in, C* out, unsigned flags) {
-    return fftwf_plan_many_dft_r2c(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.half,
-                                   flags);
+    return fftwf_plan_many_dft_r2c(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1,
+                                   s.half, flags);
   }
   static Plan c2r(const Shape& s, C* in, float* out, unsigned flags) {
-    return fftwf_plan_many_dft_c2r(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.half, out, nullptr, 1, s.full,
-                                   flags);
+    return fftwf_plan_many_dft_c2r(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.half, out, nullptr, 1,
+                                   s.full, flags);
   }
   static Plan r2r(const Shape& s, float* in, float* out, const fftw_r2r_kind* kinds, unsigned flags) {
     return fftwf_plan_many_r2r(int(s.n.size()), s.n.data(), s.batch, in, nullptr, 1, s.full, out, nullptr, 1, s.full,
@@ -179,8 +182,8 @@ class Transform {
     if (layout.batch == 0) return;
     if constexpr (with_cuda) {
       if (device_.is_cuda()) {
-        on_device_ = std::make_unique<cuda::FourierPlan>(device_, on_cuda(kind), std::is_same_v<T, double>, layout.shape,
-                                                         layout.batch);
+        on_device_ = std::make_shared<const cuda::FourierPlan>(device_, on_cuda(kind), std::is_same_v<T, double>,
+                                                               layout.shape, layout.batch);
         return;
       }
     }
@@ -271,7 +274,7 @@ class Transform {
   bool in_place_;
   std::size_t in_bytes_ = 0, out_bytes_ = 0;
   typename Fftw<T>::Plan plan_ = nullptr;
-  std::unique_ptr<cuda::FourierPlan> on_device_;
+  std::shared_ptr<const cuda::FourierPlan> on_device_;  // shared: a build without CUDA has no destructor of it
 };
 
 }  // namespace detail
@@ -372,7 +375,8 @@ std::string cpu_name() {
     else if (!clean.empty() && clean.back() != '-')
       clean += '-';
   }
-  while (!clean.empty() && clean.back() == '-') clean.pop_back();
+  while (!clean.empty() && clean.back() == '-')
+    clean.pop_back();
   return clean;
 }
 

@@ -9,30 +9,33 @@
 
 #include "compute/buffer.hpp"
 
-/// Fourier and cosine transforms of float and double on the CPU (FFTW) or a CUDA device (cuFFT). Plan once, execute often.
-/// Nothing is normalised: inverse(forward(x)) = length * x. Making and destroying plans is safe from any thread, and so is
-/// executing one plan from several threads on different arrays. Arrays not aligned to 16 bytes are copied on the way.
+/// Fourier and cosine transforms of float and double on the CPU (FFTW) or a CUDA device (cuFFT). Plan once, execute
+/// often. Nothing is normalised: inverse(forward(x)) = length * x. Making and destroying plans is safe from any thread,
+/// and so is executing one plan from several threads on different arrays. Arrays not aligned to 16 bytes are copied on
+/// the way.
 namespace fachwerk::compute::fft {
 
 enum class Planner { estimate, measure, patient };
 enum class Directions { both, forward, inverse };
 
 struct Options {
-  Planner planner = Planner::estimate;       ///< how long FFTW looks for a fast plan; wisdom makes the longer ones cheap
-  int threads = 1;                           ///< FFTW threads of one transform; many small ones: one thread, one plan each
+  Planner planner = Planner::estimate;  ///< how long FFTW looks for a fast plan; wisdom makes the longer ones cheap
+  int threads = 1;                      ///< FFTW threads of one transform; many small ones: one thread, one plan each
   Directions directions = Directions::both;  ///< what to plan
   bool in_place = false;                     ///< Complex and Cosine: `in` and `out` will be the same array
   Device device = {};                        ///< where it runs
 };
 
-/// Lengths of the transformed axes (1 to 3, row-major, last one contiguous) and how many such arrays follow one another.
+/// Lengths of the transformed axes (1 to 3, row-major, last one contiguous) and how many such arrays follow one
+/// another.
 struct Layout {
   std::vector<std::size_t> shape;
   std::size_t batch = 1;
 
   Layout(std::size_t n, std::size_t arrays = 1) : shape{n}, batch(arrays) {}  // NOLINT: implicit, the common case
-  Layout(std::vector<std::size_t> lengths, std::size_t arrays = 1) : shape(std::move(lengths)), batch(arrays) {}  // NOLINT
-  std::size_t length() const;       ///< product of the lengths
+  Layout(std::vector<std::size_t> lengths, std::size_t arrays = 1)
+      : shape(std::move(lengths)), batch(arrays) {}  // NOLINT
+  std::size_t length() const;                        ///< product of the lengths
   std::size_t half_length() const;  ///< the same with n/2 + 1 for the last: complex values of a real transform
 };
 

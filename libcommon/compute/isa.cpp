@@ -21,7 +21,9 @@ Isa isa_of_cpu() {
 
 }  // namespace
 
-std::string name(Isa isa) { return names.at(static_cast<std::size_t>(isa)); }
+std::string name(Isa isa) {
+  return names.at(static_cast<std::size_t>(isa));
+}
 
 Isa best_isa() {
   const Isa best = isa_of_cpu();
@@ -29,7 +31,8 @@ Isa best_isa() {
   if (asked == nullptr || *asked == '\0') return best;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (std::string_view(asked) != names[i]) continue;
-    if (i > static_cast<std::size_t>(best)) throw absent_error("FACHWERK_ISA={}: this CPU has only {}", asked, name(best));
+    if (i > static_cast<std::size_t>(best))
+      throw absent_error("FACHWERK_ISA={}: this CPU has only {}", asked, name(best));
     return static_cast<Isa>(i);
   }
   throw usage_error("FACHWERK_ISA={}: expected baseline, avx2 or avx512", asked);

@@ -2,8 +2,8 @@
 
 #include <string>
 
-/// Choosing the CPU's vector unit at run time. A file listed in `fachwerk_isa_variants` (cmake/fachwerk.cmake) is compiled
-/// once per unit into namespaces isa_baseline, isa_avx2 and isa_avx512; `dispatch` picks one:
+/// Choosing the CPU's vector unit at run time. A file listed in `fachwerk_isa_variants` (cmake/fachwerk.cmake) is
+/// compiled once per unit into namespaces isa_baseline, isa_avx2 and isa_avx512; `dispatch` picks one:
 ///
 ///     namespace isa_baseline { void axpy(...); }   // declared for each of the three in the method's header
 ///     const auto axpy = compute::dispatch(isa_baseline::axpy, isa_avx2::axpy, isa_avx512::axpy);
@@ -17,8 +17,8 @@ enum class Isa {
 
 std::string name(Isa isa);
 
-/// The best unit of this CPU, or the lesser one that the environment variable FACHWERK_ISA = baseline|avx2|avx512 asks for.
-/// Throws usage_error for another word, absent_error if this CPU has not got it.
+/// The best unit of this CPU, or the lesser one that the environment variable FACHWERK_ISA = baseline|avx2|avx512 asks
+/// for. Throws usage_error for another word, absent_error if this CPU has not got it.
 Isa best_isa();
 
 template <class Function>

@@ -1,13 +1,13 @@
 #include "compute/lapack.hpp"
 
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <lapacke.h>
 
 #include "compute/blas.hpp"
 #include "compute/cuda_backend.hpp"
@@ -40,10 +40,18 @@ Buffer<T> packed_finite(Matrix<const T> a, const char* what) {
 
 // ---- the CPU's side of cuda_backend.hpp: LAPACK's own meaning and return value ----
 namespace cpu {
-int potrf_upper(int n, double* a, int lda) { return LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, a, lda); }
-int potrf_upper(int n, float* a, int lda) { return LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', n, a, lda); }
-int syevd_upper(int n, double* a, double* w) { return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w); }
-int syevd_upper(int n, float* a, float* w) { return LAPACKE_ssyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w); }
+int potrf_upper(int n, double* a, int lda) {
+  return LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, a, lda);
+}
+int potrf_upper(int n, float* a, int lda) {
+  return LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', n, a, lda);
+}
+int syevd_upper(int n, double* a, double* w) {
+  return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
+}
+int syevd_upper(int n, float* a, float* w) {
+  return LAPACKE_ssyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
+}
 int gesdd(int m, int n, double* a, double* s, double* u, double* vt) {
   return LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', m, n, a, m, s, u, m, vt, n);
 }
@@ -58,10 +66,18 @@ int gesvd(int m, int n, float* a, float* s, float* u, float* vt) {
   std::vector<float> rest(static_cast<std::size_t>(n));
   return LAPACKE_sgesvd(LAPACK_COL_MAJOR, 'S', 'S', m, n, a, m, s, u, m, vt, n, rest.data());
 }
-int geqrf(int m, int n, double* a, double* tau) { return LAPACKE_dgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau); }
-int geqrf(int m, int n, float* a, float* tau) { return LAPACKE_sgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau); }
-int orgqr(int m, int k, double* a, const double* tau) { return LAPACKE_dorgqr(LAPACK_COL_MAJOR, m, k, k, a, m, tau); }
-int orgqr(int m, int k, float* a, const float* tau) { return LAPACKE_sorgqr(LAPACK_COL_MAJOR, m, k, k, a, m, tau); }
+int geqrf(int m, int n, double* a, double* tau) {
+  return LAPACKE_dgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau);
+}
+int geqrf(int m, int n, float* a, float* tau) {
+  return LAPACKE_sgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau);
+}
+int orgqr(int m, int k, double* a, const double* tau) {
+  return LAPACKE_dorgqr(LAPACK_COL_MAJOR, m, k, k, a, m, tau);
+}
+int orgqr(int m, int k, float* a, const float* tau) {
+  return LAPACKE_sorgqr(LAPACK_COL_MAJOR, m, k, k, a, m, tau);
+}
 int gesv(int n, int columns, double* a, double* b) {
   std::vector<int> pivots(static_cast<std::size_t>(n));
   return LAPACKE_dgesv(LAPACK_COL_MAJOR, n, columns, a, n, pivots.data(), b, n);
@@ -118,7 +134,8 @@ int gesv(Device device, int n, int columns, T* a, T* b) {
   return cpu::gesv(n, columns, a, b);
 }
 
-/// LAPACK's info: negative is a wrong argument (a fault of this file) or no workspace, positive a failure at row info - 1.
+/// LAPACK's info: negative is a wrong argument (a fault of this file) or no workspace, positive a failure at row info
+/// - 1.
 void check(int info, const char* what, const char* failure) {
   if (info == 0) return;
   if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
@@ -133,7 +150,8 @@ void cholesky_of(Matrix<T> a) {
   if (a.rows == 0) return;
   detail::clear_upper(a);
   if (!all_finite(packed<T>(a).view())) throw std::domain_error("Cholesky: the matrix has NaN or infinite values");
-  check(potrf_upper(a.device, narrow(a.rows), a.data, narrow(a.stride)), "Cholesky", "the matrix is not positive definite");
+  check(potrf_upper(a.device, narrow(a.rows), a.data, narrow(a.stride)), "Cholesky",
+        "the matrix is not positive definite");
 }
 
 template <class T>
@@ -228,7 +246,8 @@ LeastSquares<T> least_squares_of(Matrix<const T> a, Matrix<const T> b, T cut) {
   std::size_t rank = 0;
   if (k > 0 && columns > 0) {
     blas::gemm(T(1), Matrix<const T>(matrix(svd.u, core.rows, k).t()), rhs, T(0), matrix(c, k, columns));
-    while (rank < k && s[rank] > cut * s[0]) ++rank;
+    while (rank < k && s[rank] > cut * s[0])
+      ++rank;
     for (std::size_t i = 0; i < k; ++i)
       blas::scale(i < rank ? 1 / s[i] : T(0), c.view().part(i * columns, columns));
     blas::gemm(T(1), Matrix<const T>(matrix(svd.vt, k, n).t()), Matrix<const T>(matrix(c, k, columns)), T(0),
@@ -239,18 +258,42 @@ LeastSquares<T> least_squares_of(Matrix<const T> a, Matrix<const T> b, T cut) {
 
 }  // namespace
 
-void cholesky(Matrix<double> a) { cholesky_of(a); }
-void cholesky(Matrix<float> a) { cholesky_of(a); }
-void cholesky_solve(Matrix<const double> l, Matrix<double> b) { cholesky_solve_of(l, b); }
-void cholesky_solve(Matrix<const float> l, Matrix<float> b) { cholesky_solve_of(l, b); }
-Eigen<double> eigen_symmetric(Matrix<const double> a) { return eigen_of(a); }
-Eigen<float> eigen_symmetric(Matrix<const float> a) { return eigen_of(a); }
-Svd<double> svd(Matrix<const double> a) { return svd_of(a); }
-Svd<float> svd(Matrix<const float> a) { return svd_of(a); }
-Qr<double> qr(Matrix<const double> a) { return qr_of(a); }
-Qr<float> qr(Matrix<const float> a) { return qr_of(a); }
-Buffer<double> lu_solve(Matrix<const double> a, Matrix<const double> b) { return lu_solve_of(a, b); }
-Buffer<float> lu_solve(Matrix<const float> a, Matrix<const float> b) { return lu_solve_of(a, b); }
+void cholesky(Matrix<double> a) {
+  cholesky_of(a);
+}
+void cholesky(Matrix<float> a) {
+  cholesky_of(a);
+}
+void cholesky_solve(Matrix<const double> l, Matrix<double> b) {
+  cholesky_solve_of(l, b);
+}
+void cholesky_solve(Matrix<const float> l, Matrix<float> b) {
+  cholesky_solve_of(l, b);
+}
+Eigen<double> eigen_symmetric(Matrix<const double> a) {
+  return eigen_of(a);
+}
+Eigen<float> eigen_symmetric(Matrix<const float> a) {
+  return eigen_of(a);
+}
+Svd<double> svd(Matrix<const double> a) {
+  return svd_of(a);
+}
+Svd<float> svd(Matrix<const float> a) {
+  return svd_of(a);
+}
+Qr<double> qr(Matrix<const double> a) {
+  return qr_of(a);
+}
+Qr<float> qr(Matrix<const float> a) {
+  return qr_of(a);
+}
+Buffer<double> lu_solve(Matrix<const double> a, Matrix<const double> b) {
+  return lu_solve_of(a, b);
+}
+Buffer<float> lu_solve(Matrix<const float> a, Matrix<const float> b) {
+  return lu_solve_of(a, b);
+}
 LeastSquares<double> least_squares(Matrix<const double> a, Matrix<const double> b, double cut) {
   return least_squares_of(a, b, cut);
 }

@@ -5,9 +5,10 @@
 #include "cli/error.hpp"
 #include "compute/buffer.hpp"
 
-/// Factorisations and solvers of float and double on the CPU (LAPACK) or on the CUDA device of their arguments (cuSOLVER).
-/// Matrices are row-major. Results are on the device of the arguments. Shapes that do not fit throw std::invalid_argument,
-/// NaN and infinities std::domain_error (they can hang LAPACK); a factorisation that fails throws Failure.
+/// Factorisations and solvers of float and double on the CPU (LAPACK) or on the CUDA device of their arguments
+/// (cuSOLVER). Matrices are row-major. Results are on the device of the arguments. Shapes that do not fit throw
+/// std::invalid_argument, NaN and infinities std::domain_error (they can hang LAPACK); a factorisation that fails
+/// throws Failure.
 namespace fachwerk::compute::lapack {
 
 /// Exit code 1: not positive definite, singular, no convergence. `index` is the row (from 0) where it was found.
@@ -31,7 +32,8 @@ struct Eigen {
 Eigen<double> eigen_symmetric(Matrix<const double> a);  ///< reads the lower triangle
 Eigen<float> eigen_symmetric(Matrix<const float> a);
 
-/// Thin singular value decomposition A = U diag(s) V^T of an m x n matrix, k = min(m, n): u m x k, s descending, vt k x n.
+/// Thin singular value decomposition A = U diag(s) V^T of an m x n matrix, k = min(m, n): u m x k, s descending, vt k x
+/// n.
 template <class T>
 struct Svd {
   Buffer<T> u, s, vt;
@@ -39,8 +41,8 @@ struct Svd {
 Svd<double> svd(Matrix<const double> a);
 Svd<float> svd(Matrix<const float> a);
 
-/// Thin A = Q R of an m x n matrix, k = min(m, n): q m x k with orthonormal columns, r k x n upper triangular with a diagonal
-/// that is not negative, which makes both unique where A has full rank.
+/// Thin A = Q R of an m x n matrix, k = min(m, n): q m x k with orthonormal columns, r k x n upper triangular with a
+/// diagonal that is not negative, which makes both unique where A has full rank.
 template <class T>
 struct Qr {
   Buffer<T> q, r;

@@ -1,5 +1,4 @@
 #include "compute/matrix_kernels.hpp"
-
 #include "compute/parallel.hpp"
 
 namespace fachwerk::compute::detail {
@@ -28,7 +27,8 @@ struct CopyTile {
     const std::size_t bottom = top + tile < rows ? top + tile : rows;
     const std::size_t right = left + tile < columns ? left + tile : columns;
     for (std::size_t i = top; i < bottom; ++i)
-      for (std::size_t j = left; j < right; ++j) to(i, j) = from(i, j);
+      for (std::size_t j = left; j < right; ++j)
+        to(i, j) = from(i, j);
   }
 };
 
@@ -64,8 +64,10 @@ struct PositiveDiagonal {
   std::size_t q_rows, r_columns;
   FACHWERK_HD void operator()(std::size_t i) const {
     if (!(r(i, i) < 0)) return;
-    for (std::size_t j = i; j < r_columns; ++j) r(i, j) = -r(i, j);
-    for (std::size_t j = 0; j < q_rows; ++j) q(j, i) = -q(j, i);
+    for (std::size_t j = i; j < r_columns; ++j)
+      r(i, j) = -r(i, j);
+    for (std::size_t j = 0; j < q_rows; ++j)
+      q(j, i) = -q(j, i);
   }
 };
 

@@ -67,7 +67,8 @@ void loop_on_cpu(std::size_t n, const Fn& fn) {
     const std::size_t begin = me * share + (me < rest ? me : rest);
     const std::size_t end = begin + share + (me < rest ? 1 : 0);
     try {
-      for (std::size_t i = begin; i < end; ++i) fn(i);
+      for (std::size_t i = begin; i < end; ++i)
+        fn(i);
     } catch (...) {
       failure.keep(begin);
     }
@@ -79,7 +80,8 @@ void loop_on_cpu(std::size_t n, const Fn& fn) {
 template <class Fn>
 __global__ void loop_kernel(std::size_t n, const Fn fn) {
   const std::size_t step = std::size_t(gridDim.x) * blockDim.x;
-  for (std::size_t i = std::size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) fn(i);
+  for (std::size_t i = std::size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
+    fn(i);
 }
 
 template <class Fn>
@@ -97,7 +99,8 @@ struct RowLoop {
   Fn fn;
   std::size_t columns;
   FACHWERK_HD void operator()(std::size_t i) const {
-    for (std::size_t j = 0; j < columns; ++j) fn(i, j);
+    for (std::size_t j = 0; j < columns; ++j)
+      fn(i, j);
   }
 };
 template <class Fn>
@@ -121,11 +124,12 @@ inline namespace device_code {
 inline namespace host_code {
 #endif
 
-/// fn(i) for i in [0, n), in any order and at once: on the CPU by all threads, each with one contiguous share; on a CUDA
-/// device a thread an index, not waited for. `fn` is a function object with `FACHWERK_HD void operator()(std::size_t) const`
-/// that holds pointers and numbers; it must not depend on the order. Prefer a named struct to a lambda: in a CUDA build the
-/// host side of a lambda cannot be inlined. On the CPU an exception of `fn` comes out; device code cannot throw.
-/// On a CUDA device the calling file must be listed in `fachwerk_device_sources` (compute/compute.cmake).
+/// fn(i) for i in [0, n), in any order and at once: on the CPU by all threads, each with one contiguous share; on a
+/// CUDA device a thread an index, not waited for. `fn` is a function object with `FACHWERK_HD void
+/// operator()(std::size_t) const` that holds pointers and numbers; it must not depend on the order. Prefer a named
+/// struct to a lambda: in a CUDA build the host side of a lambda cannot be inlined. On the CPU an exception of `fn`
+/// comes out; device code cannot throw. On a CUDA device the calling file must be listed in `fachwerk_device_sources`
+/// (compute/compute.cmake).
 template <class Fn>
 void parallel_for(Device device, std::size_t n, const Fn& fn) {
   if (n == 0) return;
@@ -152,8 +156,8 @@ void parallel_for_2d(Device device, std::size_t rows, std::size_t columns, const
 
 }  // namespace host_code or device_code
 
-/// fn(i) for i in [0, n) on the CPU, handed out one by one: for tasks of unequal length. If one throws, those not yet begun
-/// are left out and the exception comes out.
+/// fn(i) for i in [0, n) on the CPU, handed out one by one: for tasks of unequal length. If one throws, those not yet
+/// begun are left out and the exception comes out.
 template <class Fn>
 void parallel_tasks(std::size_t n, const Fn& fn) {
   detail::FirstException failure;

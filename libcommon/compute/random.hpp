@@ -35,9 +35,9 @@ struct Philox {
 };
 
 /// The random numbers of one item. Cheap to make (no state but a counter): make one for each item inside a loop.
-/// `seed` is the user's; `item` numbers pixels, samples, particles, ...; `channel` separates uses that must not disturb one
-/// another (initial weights, shuffling, noise). A stream has 2^34 words. Normal and Poisson numbers agree between CPU and
-/// GPU to the rounding of log, sin and exp; everything else to the bit.
+/// `seed` is the user's; `item` numbers pixels, samples, particles, ...; `channel` separates uses that must not disturb
+/// one another (initial weights, shuffling, noise). A stream has 2^34 words. Normal and Poisson numbers agree between
+/// CPU and GPU to the rounding of log, sin and exp; everything else to the bit.
 class Stream {
  public:
   FACHWERK_HD Stream(std::uint64_t seed, std::uint64_t item, std::uint32_t channel = 0)
@@ -79,8 +79,8 @@ class Stream {
   /// Exponential with mean 1.
   FACHWERK_HD double exponential() { return -std::log(uniform()); }
 
-  /// Uniform integer in [0, n), every one equally likely (multiplication with rejection: D. Lemire, ACM TOMACS 29(1), 2019).
-  /// n = 0 stands for 2^64.
+  /// Uniform integer in [0, n), every one equally likely (multiplication with rejection: D. Lemire, ACM TOMACS 29(1),
+  /// 2019). n = 0 stands for 2^64.
   FACHWERK_HD std::uint64_t below(std::uint64_t n) {
     if (n == 0) return bits64();
     if (n == 1) return 0;
@@ -88,7 +88,8 @@ class Stream {
       std::uint64_t product = std::uint64_t(bits()) * n;
       if (std::uint32_t(product) < n) {
         const std::uint32_t threshold = std::uint32_t(-std::uint32_t(n)) % std::uint32_t(n);
-        while (std::uint32_t(product) < threshold) product = std::uint64_t(bits()) * n;
+        while (std::uint32_t(product) < threshold)
+          product = std::uint64_t(bits()) * n;
       }
       return product >> 32;
     }
@@ -100,8 +101,8 @@ class Stream {
   }
 
   /// Poisson with mean `mean`: inversion by products below 10, else the transformed rejection of W. Hormann, "The
-  /// transformed rejection method for generating Poisson random variables", Insurance: Mathematics and Economics 12 (1993),
-  /// algorithm PTRS. 0 for a mean that is not positive; means up to 1e15.
+  /// transformed rejection method for generating Poisson random variables", Insurance: Mathematics and Economics 12
+  /// (1993), algorithm PTRS. 0 for a mean that is not positive; means up to 1e15.
   FACHWERK_HD std::uint64_t poisson(double mean) {
     if (!(mean > 0)) return 0;
     return mean < 10 ? poisson_small(mean) : poisson_large(mean);
@@ -133,7 +134,8 @@ class Stream {
   FACHWERK_HD std::uint64_t poisson_small(double mean) {
     const double limit = std::exp(-mean);
     std::uint64_t count = 0;
-    for (double product = uniform(); product > limit; product *= uniform()) ++count;
+    for (double product = uniform(); product > limit; product *= uniform())
+      ++count;
     return count;
   }
 
@@ -141,7 +143,8 @@ class Stream {
   FACHWERK_HD static double log_poisson(double k, double mean) {
     if (k < 10) {
       double factorial = 1;
-      for (double i = 2; i <= k; ++i) factorial *= i;
+      for (double i = 2; i <= k; ++i)
+        factorial *= i;
       return k * std::log(mean) - mean - std::log(factorial);
     }
     const double q = 1 / (k * k);

@@ -11,11 +11,11 @@
 
 namespace fachwerk::compute {
 
-/// How a reduction is ordered, whatever the number of threads and on any device: items in blocks of 4096; in a block lane l
-/// of 16 combines items l, l + 16, ... in order; then lanes, then blocks are combined pairwise as a binary tree.
-/// So sums are the same bits with 1 and 64 threads, and their rounding error grows like log n, not n.
+/// How a reduction is ordered, whatever the number of threads and on any device: items in blocks of 1024; in a block
+/// lane l of 16 combines items l, l + 16, ... in order; then lanes, then blocks are combined pairwise as a binary tree.
+/// So sums are the same bits with 1 and 64 threads, and |error| <= (64 + log2 n) * 1.1e-16 * sum |x_i|.
 struct ReductionOrder {
-  static constexpr std::size_t block = 4096;
+  static constexpr std::size_t block = 1024;
   static constexpr std::size_t lanes = 16;
 };
 
@@ -25,7 +25,8 @@ namespace detail {
 template <class T, class Combine>
 FACHWERK_HD void combine_pairwise(T* values, std::size_t count, const Combine& combine) {
   for (std::size_t gap = 1; gap < count; gap *= 2)
-    for (std::size_t i = 0; i + gap < count; i += 2 * gap) values[i] = combine(values[i], values[i + gap]);
+    for (std::size_t i = 0; i + gap < count; i += 2 * gap)
+      values[i] = combine(values[i], values[i + gap]);
 }
 
 /// Reduces one block.
@@ -43,11 +44,14 @@ struct ReduceBlock {
     const std::size_t rest = n - begin;
     const std::size_t length = rest < ReductionOrder::block ? rest : ReductionOrder::block;
     T lane[lanes];
-    for (std::size_t l = 0; l < lanes; ++l) lane[l] = identity;
+    for (std::size_t l = 0; l < lanes; ++l)
+      lane[l] = identity;
     std::size_t i = 0;
     for (; i + lanes <= length; i += lanes)
-      for (std::size_t l = 0; l < lanes; ++l) lane[l] = combine(lane[l], map(begin + i + l));
-    for (std::size_t l = 0; i + l < length; ++l) lane[l] = combine(lane[l], map(begin + i + l));
+      for (std::size_t l = 0; l < lanes; ++l)
+        lane[l] = combine(lane[l], map(begin + i + l));
+    for (std::size_t l = 0; i + l < length; ++l)
+      lane[l] = combine(lane[l], map(begin + i + l));
     combine_pairwise(lane, lanes, combine);
     partial[block] = lane[0];
   }
@@ -66,7 +70,8 @@ __global__ void reduce_kernel(const ReduceBlock<T, Map, Combine> job, std::size_
     const std::size_t begin = block * ReductionOrder::block;
     const std::size_t end = begin + ReductionOrder::block < job.n ? begin + ReductionOrder::block : job.n;
     T value = job.identity;
-    for (std::size_t i = begin + l; i < end; i += lanes) value = job.combine(value, job.map(i));
+    for (std::size_t i = begin + l; i < end; i += lanes)
+      value = job.combine(value, job.map(i));
     lane[l] = value;
   }
   __syncthreads();
@@ -133,9 +138,17 @@ Extreme max(View<const double> x);
 Extreme max(View<const float> x);
 Extreme min(View<const double> x);
 Extreme min(View<const float> x);
-inline std::size_t argmax(View<const double> x) { return max(x).index; }
-inline std::size_t argmax(View<const float> x) { return max(x).index; }
-inline std::size_t argmin(View<const double> x) { return min(x).index; }
-inline std::size_t argmin(View<const float> x) { return min(x).index; }
+inline std::size_t argmax(View<const double> x) {
+  return max(x).index;
+}
+inline std::size_t argmax(View<const float> x) {
+  return max(x).index;
+}
+inline std::size_t argmin(View<const double> x) {
+  return min(x).index;
+}
+inline std::size_t argmin(View<const float> x) {
+  return min(x).index;
+}
 
 }  // namespace fachwerk::compute

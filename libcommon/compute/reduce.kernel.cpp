@@ -2,7 +2,8 @@
 
 #include <limits>
 
-// Fixed order means fixed rounding: no fused multiply-add where the target has one (set for this file in compute.cmake).
+// Fixed order means fixed rounding: no fused multiply-add where the target has one (set for this file in
+// compute.cmake).
 
 namespace fachwerk::compute {
 namespace {
@@ -78,15 +79,35 @@ Extreme extreme_of(View<const T> x, double sign) {
 
 }  // namespace
 
-double sum(View<const double> x) { return sum_of(x); }
-double sum(View<const float> x) { return sum_of(x); }
-double dot(View<const double> x, View<const double> y) { return dot_of(x, y); }
-double dot(View<const float> x, View<const float> y) { return dot_of(x, y); }
-bool all_finite(View<const double> x) { return finite_of(x); }
-bool all_finite(View<const float> x) { return finite_of(x); }
-Extreme max(View<const double> x) { return extreme_of(x, 1); }
-Extreme max(View<const float> x) { return extreme_of(x, 1); }
-Extreme min(View<const double> x) { return extreme_of(x, -1); }
-Extreme min(View<const float> x) { return extreme_of(x, -1); }
+double sum(View<const double> x) {
+  return sum_of(x);
+}
+double sum(View<const float> x) {
+  return sum_of(x);
+}
+double dot(View<const double> x, View<const double> y) {
+  return dot_of(x, y);
+}
+double dot(View<const float> x, View<const float> y) {
+  return dot_of(x, y);
+}
+bool all_finite(View<const double> x) {
+  return finite_of(x);
+}
+bool all_finite(View<const float> x) {
+  return finite_of(x);
+}
+Extreme max(View<const double> x) {
+  return extreme_of(x, 1);
+}
+Extreme max(View<const float> x) {
+  return extreme_of(x, 1);
+}
+Extreme min(View<const double> x) {
+  return extreme_of(x, -1);
+}
+Extreme min(View<const float> x) {
+  return extreme_of(x, -1);
+}
 
 }  // namespace fachwerk::compute
