@@ -1,14 +1,15 @@
 #include "io/bytes.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <utility>
-
 #include <zlib.h>
 
 #include "cli/session.hpp"
@@ -19,7 +20,9 @@ namespace {
 constexpr std::size_t buffer_bytes = std::size_t{1} << 20;
 constexpr std::size_t deflate_limit = 1032;  // no deflate stream unpacks to more than this many times its length
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
 std::vector<std::byte> read_all(int descriptor, const std::string& name) {
   std::vector<std::byte> bytes(buffer_bytes);
@@ -36,7 +39,9 @@ std::vector<std::byte> read_all(int descriptor, const std::string& name) {
   return bytes;
 }
 
-bool is_gzip(Bytes bytes) { return bytes.size() > 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b}; }
+bool is_gzip(Bytes bytes) {
+  return bytes.size() > 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
+}
 
 }  // namespace
 
@@ -50,16 +55,16 @@ File File::open(const std::string& path) {
     file.bytes_ = file.owned_;
   } else {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw io_error("{}: {}", path, reason());
+    if (descriptor < 0) throw io_error("{}: {}", path, errno == ENOENT ? "no such file" : reason());
     struct stat status {};
     ::fstat(descriptor, &status);
     if (S_ISDIR(status.st_mode)) {
       ::close(descriptor);
-      throw io_error("{}: is a directory", path);
+      throw io_error("{}: is a directory, expected a file", path);
     }
     const auto size = static_cast<std::size_t>(status.st_size);
-    void* mapped = S_ISREG(status.st_mode) && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0)
-                                                       : MAP_FAILED;
+    void* mapped =
+        S_ISREG(status.st_mode) && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0) : MAP_FAILED;
     if (mapped != MAP_FAILED) {
       file.mapped_ = mapped;
       file.bytes_ = {static_cast<const std::byte*>(mapped), size};
@@ -212,34 +217,37 @@ std::vector<std::byte> deflate(Bytes bytes, bool raw, int level) {
 // ---- Sink ----------------------------------------------------------------------------------------
 
 Sink Sink::create(const std::string& path, bool force, bool binary) {
+  namespace fs = std::filesystem;
   Sink sink;
   sink.name_ = path == "-" ? "stdout" : path;
   sink.buffer_.reserve(buffer_bytes);
   if (path == "-") {
     if (binary && ::isatty(STDOUT_FILENO) == 1)
-      throw usage_error("stdout: refusing to write binary data to a terminal").with_hint("name a file or pipe it on");
-    sink.descriptor_ = STDOUT_FILENO;
+      throw usage_error("stdout is a terminal: binary data is not written there")
+          .with_hint("give a file, or pipe into another program");
+    sink.file_ = io::Descriptor(::dup(STDOUT_FILENO));
     return sink;
   }
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) throw io_error("{}: is a directory", path);
-    if (!force) throw io_error("{}: exists", path).with_hint("--force overwrites it");
-  }
-  sink.target_ = path;
-  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {  // a device or fifo: no temporary beside it
-    sink.descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (sink.descriptor_ < 0) throw io_error("{}: {}", path, reason());
+  std::error_code ignored;
+  const auto status = fs::status(path, ignored);
+  if (fs::is_directory(status)) throw io_error("{}: is a directory, expected a file", path);
+  if (fs::exists(status) && !fs::is_regular_file(status)) {  // a device or fifo: no temporary beside it
+    sink.file_ = io::Descriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!sink.file_) throw io_error("{}: {}", path, reason());
     return sink;
   }
-  std::string temporary = path + ".XXXXXX";
-  sink.descriptor_ = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (sink.descriptor_ < 0) throw io_error("{}: cannot be written: {}", path, reason());
+  if (!force && fs::exists(status)) throw io_error("{}: exists", path).with_hint("--force overwrites it");
+  sink.force_ = force;
+  // Through a symbolic link the file it points to is replaced, not the link.
+  sink.target_ = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path, ignored).string() : path;
+  const fs::path target(sink.target_);
+  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, ignored)) throw io_error("{}: no such folder: {}", path, folder.string());
+  const auto temporary = (folder / fmt::format(".{}.{}.part", target.filename().string(), ::getpid())).string();
+  sink.file_ = io::Descriptor(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!sink.file_) throw io_error("{}: cannot be created: {}", path, reason());
   sink.temporary_ = temporary;
   cli::register_temporary(temporary);
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(sink.descriptor_, 0666 & ~mask);
   return sink;
 }
 
@@ -258,9 +266,10 @@ void Sink::flush() {
 
 void Sink::send(Bytes bytes) {
   while (!bytes.empty()) {
-    const auto sent = ::write(descriptor_, bytes.data(), bytes.size());
+    const auto sent = ::write(file_.get(), bytes.data(), bytes.size());
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) throw io_error("{}: {}", name_, reason());
+    if (sent < 0 && errno == EPIPE) throw io_error("{}: closed pipe: the reader has gone", name_);
+    if (sent < 0) throw io_error("{}: cannot be written: {}", name_, reason());
     bytes = bytes.subspan(static_cast<std::size_t>(sent));
   }
 }
@@ -268,27 +277,17 @@ void Sink::send(Bytes bytes) {
 void Sink::commit() {
   flush();
   if (temporary_.empty()) return;
-  const int closed = ::close(std::exchange(descriptor_, -1));
-  if (closed != 0) throw io_error("{}: {}", name_, reason());
-  if (std::rename(temporary_.c_str(), target_.c_str()) != 0) throw io_error("{}: {}", target_, reason());
+  if (!force_ && std::filesystem::exists(target_))
+    throw io_error("{}: exists", name_).with_hint("--force overwrites it");
+  if (std::rename(temporary_.c_str(), target_.c_str()) != 0) throw io_error("{}: {}", name_, reason());
   cli::forget_temporary(temporary_);
   temporary_.clear();
 }
 
-void Sink::swap(Sink& other) noexcept {
-  std::swap(name_, other.name_);
-  std::swap(target_, other.target_);
-  std::swap(temporary_, other.temporary_);
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(buffer_, other.buffer_);
-}
-
 Sink::~Sink() {
-  if (descriptor_ > STDERR_FILENO) ::close(descriptor_);
-  if (!temporary_.empty()) {
-    ::unlink(temporary_.c_str());
-    cli::forget_temporary(temporary_);
-  }
+  if (temporary_.empty()) return;
+  ::unlink(temporary_.c_str());
+  cli::forget_temporary(temporary_);
 }
 
 }  // namespace fachwerk::formats

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/error.hpp"
+#include "io/spool.hpp"
 
 namespace fachwerk::formats {
 
@@ -46,7 +47,8 @@ class File {
 /// Reads a binary format from the front; whatever goes past the end is bad input that names file and offset.
 class Reader {
  public:
-  Reader(Bytes bytes, std::string name, std::size_t offset = 0) : bytes_(bytes), name_(std::move(name)), base_(offset) {}
+  Reader(Bytes bytes, std::string name, std::size_t offset = 0)
+      : bytes_(bytes), name_(std::move(name)), base_(offset) {}
 
   std::size_t offset() const { return base_ + position_; }  ///< in the file, as the messages print it
   std::size_t left() const { return bytes_.size() - position_; }
@@ -82,7 +84,8 @@ class Reader {
       std::memcpy(&value, from, sizeof value);
     } else {
       std::byte reversed[sizeof(T)];
-      for (std::size_t i = 0; i < sizeof(T); ++i) reversed[i] = from[sizeof(T) - 1 - i];
+      for (std::size_t i = 0; i < sizeof(T); ++i)
+        reversed[i] = from[sizeof(T) - 1 - i];
       std::memcpy(&value, reversed, sizeof value);
     }
     return value;
@@ -99,15 +102,16 @@ std::size_t checked_count(const Reader& reader, const std::vector<std::size_t>& 
                           std::size_t limit);
 
 /// Unpacks deflated data of known size: zlib (`raw` false) or raw deflate streams. Throws bad input if it is corrupt or
-/// does not give `size` bytes. A claimed size that no stream of this length can reach is refused before memory is taken.
+/// does not give `size` bytes. A claimed size that no stream of this length can reach is refused before memory is
+/// taken.
 std::vector<std::byte> inflate(const Reader& reader, Bytes packed, std::size_t size, bool raw);
 /// Unpacks a zlib stream (`gzip` false) or gzip file whose unpacked size is not known beforehand.
 std::vector<std::byte> inflate_all(const Reader& reader, Bytes packed, bool gzip);
 /// Deflates: zlib (`raw` false) or raw stream.
 std::vector<std::byte> deflate(Bytes bytes, bool raw, int level = 6);
 
-/// A foreign file that is written: to a temporary beside the target that `commit` renames, or straight to stdout for `-`.
-/// Without `commit` nothing is left of a file.
+/// A foreign file that is written: to a temporary beside the target that `commit` renames, or straight to stdout for
+/// `-`. Without `commit` nothing is left of a file.
 class Sink {
  public:
   /// Throws io_error if the file exists (unless `force`), its folder is missing or not writable. `binary` refuses a
@@ -116,29 +120,25 @@ class Sink {
   void write(Bytes bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
   template <class T>
-    requires std::is_arithmetic_v<T>
-  void number(T value) {
-    write(std::as_bytes(std::span(&value, 1)));
-  }
+  requires std::is_arithmetic_v<T>
+  void number(T value) { write(std::as_bytes(std::span(&value, 1))); }
   void commit();
   const std::string& name() const { return name_; }
 
   Sink() = default;
-  Sink(Sink&& other) noexcept { swap(other); }
-  Sink& operator=(Sink&& other) noexcept {
-    swap(other);
-    return *this;
-  }
+  Sink(Sink&& other) noexcept = default;
+  Sink& operator=(Sink&& other) = delete;
   ~Sink();
 
  private:
-  void swap(Sink& other) noexcept;
   void flush();
   void send(Bytes bytes);
 
-  std::string name_, target_, temporary_;
-  int descriptor_ = -1;
+  std::string name_, target_;
+  std::string temporary_;  ///< empty for stdout, devices, and once committed
+  io::Descriptor file_;
   std::vector<std::byte> buffer_;
+  bool force_ = false;
 };
 
 }  // namespace fachwerk::formats

@@ -82,10 +82,10 @@ class Tokenizer {
     return false;
   }
 
-  std::size_t line() const { return record_line_; }                      ///< of the last record, from 1
-  std::string_view last_comment() const { return last_comment_; }        ///< just before the last record, or earlier
+  std::size_t line() const { return record_line_; }                ///< of the last record, from 1
+  std::string_view last_comment() const { return last_comment_; }  ///< just before the last record, or earlier
   std::size_t position() const { return position_; }
-  void forget_strings() { unescaped_.clear(); }                          ///< fields handed out so far become invalid
+  void forget_strings() { unescaped_.clear(); }  ///< fields handed out so far become invalid
 
   Error bad(std::size_t position, const std::string& what) const {
     return bad_input("{}: line {}, column {}: {}", file_, line_, position - line_start_ + 1, what);
@@ -137,7 +137,8 @@ class Tokenizer {
         ++position_;
       return text_.substr(start, position_ - start);
     }
-    while (position_ < text_.size() && text_[position_] != delimiter_ && text_[position_] != '\n') ++position_;
+    while (position_ < text_.size() && text_[position_] != delimiter_ && text_[position_] != '\n')
+      ++position_;
     auto field = text_.substr(start, position_ - start);
     if (field.ends_with('\r') && (position_ == text_.size() || text_[position_] == '\n')) field.remove_suffix(1);
     return trimmed(field);
@@ -257,8 +258,7 @@ bool append_numbers(Values& values, const Fields& block, std::size_t width, std:
 
 void check_is_text(std::string_view text, const std::string& file) {
   const auto nul = text.find('\0');
-  if (nul != std::string_view::npos)
-    throw bad_input("{}: offset {}: expected text, found binary data", file, nul);
+  if (nul != std::string_view::npos) throw bad_input("{}: offset {}: expected text, found binary data", file, nul);
   if (text.empty()) throw bad_input("{}: is empty, expected a table of text", file);
 }
 
@@ -299,7 +299,8 @@ void make_names_unique(std::vector<Variable>& columns) {
   std::set<std::string> taken;
   for (auto& column : columns) {
     const std::string name = column.name;
-    for (int copy = 2; !taken.insert(column.name).second; ++copy) column.name = fmt::format("{}_{}", name, copy);
+    for (int copy = 2; !taken.insert(column.name).second; ++copy)
+      column.name = fmt::format("{}_{}", name, copy);
   }
 }
 
@@ -339,14 +340,16 @@ DelimitedTable read_delimited(std::string_view text, const std::string& file, co
   table.has_header = !titles.empty();
   titles.resize(width);
   table.columns.resize(width);
-  for (std::size_t c = 0; c < width; ++c) name_column(table.columns[c], titles[c], c + 1);
+  for (std::size_t c = 0; c < width; ++c)
+    name_column(table.columns[c], titles[c], c + 1);
   make_names_unique(table.columns);
 
   // One pass for the columns of numbers; what turns out to be text gets a second pass of its own.
   const Tokenizer start(text, file, table.delimiter, options.comment);
   std::vector<std::uint8_t> numeric(width, 1);
   std::size_t rows = 0;
-  for (auto& column : table.columns) column.values = std::vector<std::int64_t>{};
+  for (auto& column : table.columns)
+    column.values = std::vector<std::int64_t>{};
   for_each_block(start, file, width, header, [&](const Fields& block) {
     rows += block.size() / width;
 #pragma omp parallel for schedule(dynamic) if (block.size() > 10000)

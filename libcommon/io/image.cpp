@@ -98,7 +98,8 @@ Values read_pixels(PngReader& reader, PngSource& source, const PngShape& shape, 
   const std::size_t row_values = std::size_t{shape.columns} * static_cast<std::size_t>(shape.channels);
   std::vector<T> pixels(row_values * shape.rows);
   std::vector<png_bytep> rows(shape.rows);
-  for (std::size_t r = 0; r < rows.size(); ++r) rows[r] = reinterpret_cast<png_bytep>(pixels.data() + r * row_values);
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    rows[r] = reinterpret_cast<png_bytep>(pixels.data() + r * row_values);
   if (!read_rows(reader.png, reader.info, rows.data()))
     throw bad_input("{}: offset {}: PNG image: {}", file, source.position, source.message);
   return pixels;
@@ -118,7 +119,8 @@ struct PngWriter {
 };
 
 bool write_rows(png_structp png, png_infop info, PngTarget* target, PngShape shape, png_bytepp rows) {
-  constexpr int colours[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
+  constexpr int colours[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                             PNG_COLOR_TYPE_RGB_ALPHA};
   if (setjmp(png_jmpbuf(png)) != 0) return false;
   png_set_write_fn(png, target, collect, nullptr);
   png_set_IHDR(png, info, shape.columns, shape.rows, shape.bits, colours[shape.channels - 1], PNG_INTERLACE_NONE,
@@ -151,7 +153,8 @@ std::size_t next_number(Reader& reader, std::string_view what) {
   char character = get();
   while (std::isspace(static_cast<unsigned char>(character)) != 0 || character == '#') {
     if (character == '#')
-      while (character != '\n') character = get();
+      while (character != '\n')
+        character = get();
     character = get();
   }
   std::size_t value = 0;
@@ -160,7 +163,8 @@ std::size_t next_number(Reader& reader, std::string_view what) {
     if (reader.left() == 0) return value;
     character = get();
   }
-  if (std::isspace(static_cast<unsigned char>(character)) == 0) throw reader.bad("{} expected, found '{}'", what, static_cast<int>(character));
+  if (std::isspace(static_cast<unsigned char>(character)) == 0)
+    throw reader.bad("{} expected, found '{}'", what, static_cast<int>(character));
   return value;
 }
 
@@ -202,9 +206,11 @@ Variable read_png(Bytes bytes, const std::string& file) {
     throw bad_input("{}: offset {}: PNG image: {}", file, source.position, source.message);
   const auto channels = static_cast<std::size_t>(shape.channels);
   // A header that claims more than the deflated bytes can hold (at most 1032 to one) must not take memory.
-  const std::size_t claimed = std::size_t{shape.rows} * shape.columns * channels * static_cast<std::size_t>(shape.bits) / 8;
+  const std::size_t claimed =
+      std::size_t{shape.rows} * shape.columns * channels * static_cast<std::size_t>(shape.bits) / 8;
   if (claimed / 8 / 1032 > bytes.size())
-    throw bad_input("{}: offset 16: PNG image of {} x {} pixels cannot come from {} bytes", file, shape.columns, shape.rows, bytes.size());
+    throw bad_input("{}: offset 16: PNG image of {} x {} pixels cannot come from {} bytes", file, shape.columns,
+                    shape.rows, bytes.size());
   Variable image{.name = "image"};
   image.shape = {shape.rows, shape.columns};
   image.dims = {"row", "column"};
@@ -243,9 +249,10 @@ Variable read_netpbm(Bytes bytes, const std::string& file) {
 void write_png(Sink& sink, const Variable& image) {
   const std::size_t channels = image.shape.size() == 3 ? image.shape[2] : 1;
   if (image.shape.size() < 2 || image.shape.size() > 3 || channels < 1 || channels > 4)
-    throw bad_input("{}: a PNG image is [rows, columns] or [rows, columns, 1 to 4 channels], found {} dimensions ({})", image.name,
-                    image.shape.size(), fmt::join(image.shape, " x "));
-  if (image.shape[0] == 0 || image.shape[1] == 0 || image.shape[0] > PNG_UINT_31_MAX || image.shape[1] > PNG_UINT_31_MAX)
+    throw bad_input("{}: a PNG image is [rows, columns] or [rows, columns, 1 to 4 channels], found {} dimensions ({})",
+                    image.name, image.shape.size(), fmt::join(image.shape, " x "));
+  if (image.shape[0] == 0 || image.shape[1] == 0 || image.shape[0] > PNG_UINT_31_MAX ||
+      image.shape[1] > PNG_UINT_31_MAX)
     throw bad_input("{}: a PNG image cannot have {} pixels", image.name, fmt::join(image.shape, " x "));
   PngShape shape{.columns = static_cast<png_uint_32>(image.shape[1]),
                  .rows = static_cast<png_uint_32>(image.shape[0]),

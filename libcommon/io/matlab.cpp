@@ -63,18 +63,23 @@ std::size_t bytes_of(Type type) {
   switch (type) {
     case Type::int8:
     case Type::uint8:
-    case Type::utf8: return 1;
+    case Type::utf8:
+      return 1;
     case Type::int16:
     case Type::uint16:
-    case Type::utf16: return 2;
+    case Type::utf16:
+      return 2;
     case Type::int32:
     case Type::uint32:
     case Type::single:
-    case Type::utf32: return 4;
+    case Type::utf32:
+      return 4;
     case Type::double_:
     case Type::int64:
-    case Type::uint64: return 8;
-    default: return 0;
+    case Type::uint64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -88,7 +93,8 @@ std::vector<T> convert(Bytes data, std::size_t count, std::endian order) {
       return values;
     }
   }
-  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(Reader::load<Stored>(data.data() + i * sizeof(Stored), order));
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = static_cast<T>(Reader::load<Stored>(data.data() + i * sizeof(Stored), order));
   return values;
 }
 
@@ -102,7 +108,8 @@ void append_utf16(std::string& text, std::span<const std::uint16_t> units) {
     const int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
     constexpr unsigned lead[] = {0, 0xc0, 0xe0, 0xf0};
     text += static_cast<char>(lead[more] | (code >> (6 * more)));
-    for (int k = more - 1; k >= 0; --k) text += static_cast<char>(0x80 | ((code >> (6 * k)) & 0x3f));
+    for (int k = more - 1; k >= 0; --k)
+      text += static_cast<char>(0x80 | ((code >> (6 * k)) & 0x3f));
   }
 }
 
@@ -112,7 +119,8 @@ std::vector<std::string> rows_of_text(const std::vector<std::uint16_t>& units, s
   const std::size_t width = rows == 0 ? 0 : units.size() / rows;
   std::vector<std::uint16_t> row(width);
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = 0; c < width; ++c) row[c] = units[c * rows + r];
+    for (std::size_t c = 0; c < width; ++c)
+      row[c] = units[c * rows + r];
     append_utf16(text[r], row);
     text[r].resize(text[r].find_last_not_of(std::string_view(" \0", 2)) + 1);
   }
@@ -135,7 +143,8 @@ class Level5 {
   MatlabFile read() {
     reader_.skip(header_bytes - 2, "MATLAB header");
     const auto mark = reader_.text(2, "MATLAB header");
-    if (mark != "IM" && mark != "MI") throw bad_input("{}: offset 126: expected the byte order mark IM or MI", reader_.name());
+    if (mark != "IM" && mark != "MI")
+      throw bad_input("{}: offset 126: expected the byte order mark IM or MI", reader_.name());
     order_ = mark == "IM" ? std::endian::little : std::endian::big;
     while (reader_.left() >= 8) {
       Element element = next(reader_);
@@ -176,24 +185,35 @@ class Level5 {
   template <class T>
   std::vector<T> numbers(Element element, std::size_t count) const {
     const std::size_t size = bytes_of(element.type);
-    if (size == 0) throw element.data.bad("expected numbers, found elements of type {}", static_cast<unsigned>(element.type));
+    if (size == 0)
+      throw element.data.bad("expected numbers, found elements of type {}", static_cast<unsigned>(element.type));
     if (element.data.left() / size < count)
       throw element.data.bad("expected {} elements of {} bytes, found {} bytes", count, size, element.data.left());
     const auto data = element.data.take(count * size, "elements");
     switch (element.type) {
-      case Type::int8: return convert<T, std::int8_t>(data, count, order_);
+      case Type::int8:
+        return convert<T, std::int8_t>(data, count, order_);
       case Type::uint8:
-      case Type::utf8: return convert<T, std::uint8_t>(data, count, order_);
-      case Type::int16: return convert<T, std::int16_t>(data, count, order_);
+      case Type::utf8:
+        return convert<T, std::uint8_t>(data, count, order_);
+      case Type::int16:
+        return convert<T, std::int16_t>(data, count, order_);
       case Type::uint16:
-      case Type::utf16: return convert<T, std::uint16_t>(data, count, order_);
-      case Type::int32: return convert<T, std::int32_t>(data, count, order_);
+      case Type::utf16:
+        return convert<T, std::uint16_t>(data, count, order_);
+      case Type::int32:
+        return convert<T, std::int32_t>(data, count, order_);
       case Type::uint32:
-      case Type::utf32: return convert<T, std::uint32_t>(data, count, order_);
-      case Type::int64: return convert<T, std::int64_t>(data, count, order_);
-      case Type::uint64: return convert<T, std::uint64_t>(data, count, order_);
-      case Type::single: return real<T, float>(element.data, data, count);
-      default: return real<T, double>(element.data, data, count);
+      case Type::utf32:
+        return convert<T, std::uint32_t>(data, count, order_);
+      case Type::int64:
+        return convert<T, std::int64_t>(data, count, order_);
+      case Type::uint64:
+        return convert<T, std::uint64_t>(data, count, order_);
+      case Type::single:
+        return real<T, float>(element.data, data, count);
+      default:
+        return real<T, double>(element.data, data, count);
     }
   }
 
@@ -216,22 +236,33 @@ class Level5 {
     const auto imaginary = numbers<T>(next(content), count);
     using Part = std::conditional_t<std::is_same_v<T, float>, float, double>;
     std::vector<std::complex<Part>> values(count);
-    for (std::size_t i = 0; i < count; ++i) values[i] = {static_cast<Part>(real_part[i]), static_cast<Part>(imaginary[i])};
+    for (std::size_t i = 0; i < count; ++i)
+      values[i] = {static_cast<Part>(real_part[i]), static_cast<Part>(imaginary[i])};
     variable.values = std::move(values);
   }
 
   void numeric(Variable& variable, Class kind, Reader& content, std::size_t count, bool complex) {
     switch (kind) {
-      case Class::int8: return store<std::int8_t>(variable, content, count, complex);
-      case Class::uint8: return store<std::uint8_t>(variable, content, count, complex);
-      case Class::int16: return store<std::int16_t>(variable, content, count, complex);
-      case Class::uint16: return store<std::uint16_t>(variable, content, count, complex);
-      case Class::int32: return store<std::int32_t>(variable, content, count, complex);
-      case Class::uint32: return store<std::uint32_t>(variable, content, count, complex);
-      case Class::int64: return store<std::int64_t>(variable, content, count, complex);
-      case Class::uint64: return store<std::uint64_t>(variable, content, count, complex);
-      case Class::single: return store<float>(variable, content, count, complex);
-      default: return store<double>(variable, content, count, complex);
+      case Class::int8:
+        return store<std::int8_t>(variable, content, count, complex);
+      case Class::uint8:
+        return store<std::uint8_t>(variable, content, count, complex);
+      case Class::int16:
+        return store<std::int16_t>(variable, content, count, complex);
+      case Class::uint16:
+        return store<std::uint16_t>(variable, content, count, complex);
+      case Class::int32:
+        return store<std::int32_t>(variable, content, count, complex);
+      case Class::uint32:
+        return store<std::uint32_t>(variable, content, count, complex);
+      case Class::int64:
+        return store<std::int64_t>(variable, content, count, complex);
+      case Class::uint64:
+        return store<std::uint64_t>(variable, content, count, complex);
+      case Class::single:
+        return store<float>(variable, content, count, complex);
+      default:
+        return store<double>(variable, content, count, complex);
     }
   }
 
@@ -261,11 +292,17 @@ class Level5 {
     const std::string full = name.empty() ? own : name;
     Variable result{.name = to_utf8(full)};
     switch (kind) {
-      case Class::cell: return cell(content, full, shape, nesting);
-      case Class::object: next(content); [[fallthrough]];  // its class name
-      case Class::structure: return structure(content, full, shape, nesting);
-      case Class::sparse: return sparse(content, full, shape, complex);
-      case Class::character: return characters(content, std::move(result), shape);
+      case Class::cell:
+        return cell(content, full, shape, nesting);
+      case Class::object:
+        next(content);
+        [[fallthrough]];  // its class name
+      case Class::structure:
+        return structure(content, full, shape, nesting);
+      case Class::sparse:
+        return sparse(content, full, shape, complex);
+      case Class::character:
+        return characters(content, std::move(result), shape);
       default: {
         const auto elements = checked_count(content, shape, 1, content.left());
         numeric(result, kind, content, elements, complex);
@@ -295,7 +332,8 @@ class Level5 {
   void cell(Reader& content, const std::string& name, const Shape& shape, int nesting) {
     const auto cells = checked_count(content, shape, 8, content.left());
     const std::size_t first = file_.variables.size();
-    for (std::size_t i = 0; i < cells; ++i) member(content, fmt::format("{}/{}", name, i + 1), nesting);
+    for (std::size_t i = 0; i < cells; ++i)
+      member(content, fmt::format("{}/{}", name, i + 1), nesting);
     // A cell array of single strings is a column of text.
     const auto begin = file_.variables.begin() + static_cast<std::ptrdiff_t>(first);
     const bool all_text = cells > 0 && file_.variables.size() - first == cells &&
@@ -304,7 +342,8 @@ class Level5 {
     if (!all_text) return;
     Variable column{.name = to_utf8(name), .shape = {cells}};
     std::vector<std::string> strings;
-    for (auto v = begin; v != file_.variables.end(); ++v) strings.push_back(std::get<std::vector<std::string>>(v->values)[0]);
+    for (auto v = begin; v != file_.variables.end(); ++v)
+      strings.push_back(std::get<std::vector<std::string>>(v->values)[0]);
     column.values = std::move(strings);
     file_.variables.erase(begin, file_.variables.end());
     add(std::move(column));
@@ -323,22 +362,26 @@ class Level5 {
       for (std::size_t f = 0; f < fields; ++f) {
         const auto padded = text.substr(f * width, width);
         const auto field = padded.substr(0, padded.find('\0'));
-        member(content, elements == 1 ? fmt::format("{}/{}", name, field) : fmt::format("{}/{}/{}", name, e + 1, field), nesting);
+        member(content, elements == 1 ? fmt::format("{}/{}", name, field) : fmt::format("{}/{}/{}", name, e + 1, field),
+               nesting);
       }
   }
 
   void member(Reader& content, const std::string& name, int nesting) {
     Element element = next(content);
     if (element.type != Type::matrix)
-      throw element.data.bad("{}: expected an array, found an element of type {}", name, static_cast<unsigned>(element.type));
+      throw element.data.bad("{}: expected an array, found an element of type {}", name,
+                             static_cast<unsigned>(element.type));
     variable(element.data, name, nesting + 1);
   }
 
   void sparse(Reader& content, const std::string& name, const Shape& shape, bool complex) {
     const Element row_element = next(content);
-    const auto rows = numbers<std::int32_t>(row_element, row_element.data.left() / std::max<std::size_t>(bytes_of(row_element.type), 1));
+    const auto rows = numbers<std::int32_t>(
+        row_element, row_element.data.left() / std::max<std::size_t>(bytes_of(row_element.type), 1));
     const Element start_element = next(content);
-    const auto starts = numbers<std::int32_t>(start_element, start_element.data.left() / std::max<std::size_t>(bytes_of(start_element.type), 1));
+    const auto starts = numbers<std::int32_t>(
+        start_element, start_element.data.left() / std::max<std::size_t>(bytes_of(start_element.type), 1));
     if (shape.size() != 2 || starts.size() != shape[1] + 1 || starts[0] != 0)
       throw start_element.data.bad("column starts of a sparse matrix with {} columns expected", shape[1]);
     if (!std::is_sorted(starts.begin(), starts.end()) || static_cast<std::size_t>(starts.back()) > rows.size())
@@ -373,9 +416,12 @@ Values read_values(const h5::Node& file, const std::string& path) {
 Values read_values(const h5::Node& file, const std::string& path, const h5::DatasetInfo& info) {
   switch (info.type) {
     case h5::TypeClass::integer:
-      if (info.bytes == 1) return info.is_signed ? read_values<std::int8_t>(file, path) : read_values<std::uint8_t>(file, path);
-      if (info.bytes == 2) return info.is_signed ? read_values<std::int16_t>(file, path) : read_values<std::uint16_t>(file, path);
-      if (info.bytes == 4) return info.is_signed ? read_values<std::int32_t>(file, path) : read_values<std::uint32_t>(file, path);
+      if (info.bytes == 1)
+        return info.is_signed ? read_values<std::int8_t>(file, path) : read_values<std::uint8_t>(file, path);
+      if (info.bytes == 2)
+        return info.is_signed ? read_values<std::int16_t>(file, path) : read_values<std::uint16_t>(file, path);
+      if (info.bytes == 4)
+        return info.is_signed ? read_values<std::int32_t>(file, path) : read_values<std::uint32_t>(file, path);
       return info.is_signed ? read_values<std::int64_t>(file, path) : read_values<std::uint64_t>(file, path);
     case h5::TypeClass::real:
       return info.bytes <= 4 ? read_values<float>(file, path) : read_values<double>(file, path);
@@ -396,9 +442,11 @@ Variable matlab73_variable(const h5::Node& file, const std::string& path) {
       variable.values = std::vector<std::string>{""};
       return variable;
     }
-    for (const auto length : file.read<std::int64_t>(path).values) variable.shape.push_back(static_cast<std::size_t>(length));
+    for (const auto length : file.read<std::int64_t>(path).values)
+      variable.shape.push_back(static_cast<std::size_t>(length));
     variable.values = std::vector<double>{};
-    if (count(variable.shape) != 0) throw bad_input("{}:{}: marked as empty, but of shape {}", file.name(), path, fmt::join(variable.shape, " x "));
+    if (count(variable.shape) != 0)
+      throw bad_input("{}:{}: marked as empty, but of shape {}", file.name(), path, fmt::join(variable.shape, " x "));
     return variable;
   }
   if (kind == "char") {
@@ -414,7 +462,8 @@ Variable matlab73_variable(const h5::Node& file, const std::string& path) {
 /// Column starts of a sparse matrix become the column of each entry.
 void expand_sparse(MatlabFile& file, const std::string& group, double rows) {
   const auto find = [&](const std::string& name) {
-    return std::find_if(file.variables.begin(), file.variables.end(), [&](const Variable& v) { return v.name == group + name; });
+    return std::find_if(file.variables.begin(), file.variables.end(),
+                        [&](const Variable& v) { return v.name == group + name; });
   };
   const auto starts = find("/jc"), row = find("/ir"), value = find("/data");
   if (starts == file.variables.end()) return;
@@ -429,7 +478,8 @@ void expand_sparse(MatlabFile& file, const std::string& group, double rows) {
   if (row != file.variables.end()) row->name = group + "/row";
   if (value != file.variables.end()) {
     value->name = group + "/value";
-    value->attributes = {{"rows", fmt::format("{}", rows)}, {"columns", std::to_string(ends.empty() ? 0 : ends.size() - 1)}};
+    value->attributes = {{"rows", fmt::format("{}", rows)},
+                         {"columns", std::to_string(ends.empty() ? 0 : ends.size() - 1)}};
   }
   starts->name = group + "/column";
   starts->shape = {column.size()};
@@ -485,7 +535,8 @@ std::vector<std::uint16_t> utf16(const std::string& text) {
     const auto lead = static_cast<unsigned char>(text[i++]);
     const int more = lead < 0xc0 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
     std::uint32_t code = more == 0 ? lead : lead & (0x3fU >> more);
-    for (int k = 0; k < more && i < text.size(); ++k) code = (code << 6) | (static_cast<unsigned char>(text[i++]) & 0x3fU);
+    for (int k = 0; k < more && i < text.size(); ++k)
+      code = (code << 6) | (static_cast<unsigned char>(text[i++]) & 0x3fU);
     if (code < 0x10000) {
       units.push_back(static_cast<std::uint16_t>(code));
     } else {
@@ -521,7 +572,8 @@ Content array_content(const Variable& variable, const std::string& name) {
   if (const auto* strings = std::get_if<std::vector<std::string>>(&variable.values)) {
     if (variable.shape.empty()) return char_array(strings->front(), name);
     Content content = array_header(Class::cell, false, variable.shape, name);
-    for (const auto& text : *strings) append_element(content, Type::matrix, char_array(text, ""));
+    for (const auto& text : *strings)
+      append_element(content, Type::matrix, char_array(text, ""));
     return content;
   }
   const auto ordered = to_column_major(variable.values, variable.shape);
@@ -545,10 +597,12 @@ Content array_content(const Variable& variable, const std::string& name) {
 std::string matlab_name(const std::string& name, std::set<std::string>& taken) {
   constexpr std::size_t longest = 63;
   std::string made(name.empty() || std::isalpha(static_cast<unsigned char>(name.front())) == 0 ? "x" : "");
-  for (const char character : name) made += std::isalnum(static_cast<unsigned char>(character)) != 0 ? character : '_';
+  for (const char character : name)
+    made += std::isalnum(static_cast<unsigned char>(character)) != 0 ? character : '_';
   made.resize(std::min(made.size(), longest));
   const std::string stem = made.substr(0, longest - 4);
-  for (int copy = 2; !taken.insert(made).second; ++copy) made = fmt::format("{}_{}", stem, copy);
+  for (int copy = 2; !taken.insert(made).second; ++copy)
+    made = fmt::format("{}_{}", stem, copy);
   return made;
 }
 
@@ -561,7 +615,9 @@ bool is_matlab5(Bytes bytes) {
   return (mark == "IM" && version == 0x0100) || (mark == "MI" && version == 0x0001);
 }
 
-MatlabFile read_matlab5(Bytes bytes, const std::string& file) { return Level5(bytes, file).read(); }
+MatlabFile read_matlab5(Bytes bytes, const std::string& file) {
+  return Level5(bytes, file).read();
+}
 
 MatlabFile read_matlab73(const h5::Node& file) {
   MatlabFile result;
@@ -578,7 +634,8 @@ MatlabFile read_matlab73(const h5::Node& file) {
     else
       result.variables.push_back(matlab73_variable(file, path));
   });
-  for (const auto& [group, rows] : sparse) expand_sparse(result, group, rows);
+  for (const auto& [group, rows] : sparse)
+    expand_sparse(result, group, rows);
   return result;
 }
 

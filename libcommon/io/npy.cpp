@@ -69,7 +69,8 @@ class HeaderParser {
   Error bad(const std::string& what) const { return reader_.bad("npy header, character {}: {}", position_, what); }
 
   char peek() {
-    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\n')) ++position_;
+    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\n'))
+      ++position_;
     if (position_ == text_.size()) throw bad("ends too early");
     return text_[position_];
   }
@@ -168,17 +169,24 @@ class HeaderParser {
       return std::find(sizes.begin(), sizes.end(), type.bytes) != sizes.end();
     };
     switch (type.kind) {
-      case 'b': return one_of({1});
+      case 'b':
+        return one_of({1});
       case 'i':
-      case 'u': return one_of({1, 2, 4, 8});
-      case 'f': return one_of({2, 4, 8});
-      case 'c': return one_of({8, 16});
+      case 'u':
+        return one_of({1, 2, 4, 8});
+      case 'f':
+        return one_of({2, 4, 8});
+      case 'c':
+        return one_of({8, 16});
       case 'm':
-      case 'M': return one_of({8});
+      case 'M':
+        return one_of({8});
       case 'S':
       case 'a':
-      case 'U': return true;
-      default: return false;
+      case 'U':
+        return true;
+      default:
+        return false;
     }
   }
 
@@ -211,13 +219,15 @@ void append_code_point(std::string& text, std::uint32_t code) {
   const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
   constexpr unsigned lead[] = {0, 0xc0, 0xe0, 0xf0};
   text += static_cast<char>(lead[more] | (code >> (6 * more)));
-  for (int k = more - 1; k >= 0; --k) text += static_cast<char>(0x80 | ((code >> (6 * k)) & 0x3f));
+  for (int k = more - 1; k >= 0; --k)
+    text += static_cast<char>(0x80 | ((code >> (6 * k)) & 0x3f));
 }
 
 std::string load_text(const std::byte* from, const ElementType& type) {
   std::string text;
   if (type.kind == 'U') {
-    for (std::size_t i = 0; i + 4 <= type.bytes; i += 4) append_code_point(text, Reader::load<std::uint32_t>(from + i, type.order));
+    for (std::size_t i = 0; i + 4 <= type.bytes; i += 4)
+      append_code_point(text, Reader::load<std::uint32_t>(from + i, type.order));
   } else {
     text.assign(reinterpret_cast<const char*>(from), type.bytes);
   }
@@ -231,7 +241,8 @@ Values load(const std::byte* from, std::size_t count, std::size_t stride, std::e
   if (order == std::endian::native && stride == sizeof(T)) {
     if (count > 0) std::memcpy(values.data(), from, count * sizeof(T));
   } else {
-    for (std::size_t i = 0; i < count; ++i) values[i] = Reader::load<T>(from + i * stride, order);
+    for (std::size_t i = 0; i < count; ++i)
+      values[i] = Reader::load<T>(from + i * stride, order);
   }
   return values;
 }
@@ -253,13 +264,15 @@ Values load_values(const std::byte* from, std::size_t count, std::size_t stride,
       if (type.bytes == 4) return load<float>(from, count, stride, order);
       {
         std::vector<float> values(count);
-        for (std::size_t i = 0; i < count; ++i) values[i] = from_half(Reader::load<std::uint16_t>(from + i * stride, order));
+        for (std::size_t i = 0; i < count; ++i)
+          values[i] = from_half(Reader::load<std::uint16_t>(from + i * stride, order));
         return values;
       }
     case 'c':
       return type.bytes == 16 ? load_complex<double>(from, count, stride, order)
                               : load_complex<float>(from, count, stride, order);
-    case 'b': return load<std::uint8_t>(from, count, stride, order);
+    case 'b':
+      return load<std::uint8_t>(from, count, stride, order);
     case 'u':
       if (type.bytes == 1) return load<std::uint8_t>(from, count, stride, order);
       if (type.bytes == 2) return load<std::uint16_t>(from, count, stride, order);
@@ -269,7 +282,8 @@ Values load_values(const std::byte* from, std::size_t count, std::size_t stride,
     case 'a':
     case 'U': {
       std::vector<std::string> values(count);
-      for (std::size_t i = 0; i < count; ++i) values[i] = load_text(from + i * stride, type);
+      for (std::size_t i = 0; i < count; ++i)
+        values[i] = load_text(from + i * stride, type);
       return values;
     }
     default:
@@ -341,7 +355,8 @@ std::vector<ZipMember> central_directory(Bytes bytes, const std::string& file) {
   std::vector<ZipMember> list;
   for (std::uint64_t m = 0; m < members; ++m) {
     constexpr std::string_view what = "zip directory";
-    if (directory.number<std::uint32_t>(what) != central_signature) throw directory.bad("not an entry of a zip directory");
+    if (directory.number<std::uint32_t>(what) != central_signature)
+      throw directory.bad("not an entry of a zip directory");
     ZipMember member{};
     directory.skip(4, what);
     const auto flags = directory.number<std::uint16_t>(what);
@@ -411,9 +426,9 @@ std::string type_code(const Values& values) {
 }
 
 std::string npy_header(const Values& values, const Shape& shape) {
-  const auto axes = shape.size() == 1 ? fmt::format("({},)", shape.front()) : fmt::format("({})", fmt::join(shape, ", "));
-  std::string text =
-      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type_code(values), axes);
+  const auto axes =
+      shape.size() == 1 ? fmt::format("({},)", shape.front()) : fmt::format("({})", fmt::join(shape, ", "));
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type_code(values), axes);
   constexpr std::size_t before = 10, alignment = 64;  // magic, version and length; the elements start aligned
   text.append((alignment - (before + text.size() + 1) % alignment) % alignment, ' ');
   text += '\n';
@@ -447,7 +462,8 @@ void write_elements(const Values& values, const Write& write) {
         using T = typename std::decay_t<decltype(v)>::value_type;
         if constexpr (std::is_same_v<T, std::string>) {
           const std::size_t width = longest_text(v);
-          for (const auto& text : v) write(std::as_bytes(std::span<const std::uint32_t>(code_points(text, width))));
+          for (const auto& text : v)
+            write(std::as_bytes(std::span<const std::uint32_t>(code_points(text, width))));
         } else {
           write(std::as_bytes(std::span(v)));
         }
@@ -459,9 +475,9 @@ void write_elements(const Values& values, const Write& write) {
 class Record {
  public:
   template <class T>
-    requires std::is_unsigned_v<T>
-  Record& add(T value) {
-    for (std::size_t i = 0; i < sizeof(T); ++i) bytes_ += static_cast<char>((value >> (8 * i)) & 0xff);
+  requires std::is_unsigned_v<T> Record& add(T value) {
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      bytes_ += static_cast<char>((value >> (8 * i)) & 0xff);
     return *this;
   }
   Record& add(std::string_view text) {
@@ -474,7 +490,9 @@ class Record {
   std::string bytes_;
 };
 
-constexpr std::uint32_t small(std::uint64_t value) { return value >= 0xffffffff ? 0xffffffffU : static_cast<std::uint32_t>(value); }
+constexpr std::uint32_t small(std::uint64_t value) {
+  return value >= 0xffffffff ? 0xffffffffU : static_cast<std::uint32_t>(value);
+}
 
 /// What local and central headers share, from the version needed to the name's length.
 void add_common(Record& record, const ZipMember& member, std::size_t extra) {
@@ -508,7 +526,8 @@ std::vector<Variable> read_npy(Bytes bytes, const std::string& file, const std::
   const auto header = HeaderParser(reader.text(size, "npy header"), reader).parse();
 
   std::size_t stride = 0;
-  for (const auto& field : header.fields) stride += field.type.bytes;
+  for (const auto& field : header.fields)
+    stride += field.type.bytes;
   // Elements of no bytes (empty text) would let a short file claim any number of them.
   if (stride == 0 && checked_count(reader, header.shape, 1, std::size_t{1} << 20) > 0 && header.fields.size() > 1)
     throw reader.bad("structured type without bytes");
@@ -532,7 +551,8 @@ std::vector<Variable> read_npy(Bytes bytes, const std::string& file, const std::
 }
 
 std::vector<Variable> read_npz(Bytes bytes, const std::string& file) {
-  if (!is_npz(bytes)) throw bad_input("{}: offset 0: expected an npz file (a zip archive), found another beginning", file);
+  if (!is_npz(bytes))
+    throw bad_input("{}: offset 0: expected an npz file (a zip archive), found another beginning", file);
   std::vector<Variable> variables;
   std::vector<std::byte> unpacked;
   for (const auto& member : central_directory(bytes, file)) {
@@ -548,7 +568,9 @@ std::vector<Variable> read_npz(Bytes bytes, const std::string& file) {
   return variables;
 }
 
-void write_npy_header(Sink& sink, const Values& type, const Shape& shape) { sink.write(npy_header(type, shape)); }
+void write_npy_header(Sink& sink, const Values& type, const Shape& shape) {
+  sink.write(npy_header(type, shape));
+}
 
 void write_npy(Sink& sink, const Variable& variable) {
   write_npy_header(sink, variable.values, variable.shape);
@@ -591,8 +613,8 @@ void write_npz(Sink& sink, std::span<const Variable> variables, bool deflated) {
   }
   const std::uint64_t directory = position;
   for (const auto& member : members) {
-    const bool large = small(member.size) == 0xffffffff || small(member.packed) == 0xffffffff ||
-                       small(member.offset) == 0xffffffff;
+    const bool large =
+        small(member.size) == 0xffffffff || small(member.packed) == 0xffffffff || small(member.offset) == 0xffffffff;
     Record extra;
     ZipMember shown = member;
     if (large) {

@@ -53,7 +53,12 @@ std::vector<T> reverse_axes(std::vector<T> values, const Shape& shape) {
 bool is_utf8(const std::string& text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t more = lead < 0x80 ? 0 : lead < 0xc2 ? 9 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : 9;
+    const std::size_t more = lead < 0x80   ? 0
+                             : lead < 0xc2 ? 9
+                             : lead < 0xe0 ? 1
+                             : lead < 0xf0 ? 2
+                             : lead < 0xf5 ? 3
+                                           : 9;
     if (more == 9 || i + more >= text.size()) return false;
     for (std::size_t k = 1; k <= more; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -64,7 +69,9 @@ bool is_utf8(const std::string& text) {
 
 }  // namespace
 
-std::string type_name(const Values& values) { return type_names[values.index()]; }
+std::string type_name(const Values& values) {
+  return type_names[values.index()];
+}
 
 Values to_column_major(Values values, const Shape& shape) {
   return std::visit([&](auto& v) -> Values { return reverse_axes(std::move(v), shape); }, values);

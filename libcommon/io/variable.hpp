@@ -14,11 +14,11 @@ namespace fachwerk::formats {
 using Shape = std::vector<std::size_t>;
 
 /// The values of an n-dimensional array, row-major, in one of the element types that HDF5, NumPy and MATLAB share.
-using Values = std::variant<std::vector<std::int8_t>, std::vector<std::uint8_t>, std::vector<std::int16_t>,
-                            std::vector<std::uint16_t>, std::vector<std::int32_t>, std::vector<std::uint32_t>,
-                            std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<float>,
-                            std::vector<double>, std::vector<std::complex<float>>, std::vector<std::complex<double>>,
-                            std::vector<std::string>>;
+using Values =
+    std::variant<std::vector<std::int8_t>, std::vector<std::uint8_t>, std::vector<std::int16_t>,
+                 std::vector<std::uint16_t>, std::vector<std::int32_t>, std::vector<std::uint32_t>,
+                 std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<float>, std::vector<double>,
+                 std::vector<std::complex<float>>, std::vector<std::complex<double>>, std::vector<std::string>>;
 
 /// A named array with what it says of itself.
 struct Variable {
@@ -34,12 +34,15 @@ struct Variable {
 inline std::size_t length(const Values& values) {
   return std::visit([](const auto& v) { return v.size(); }, values);
 }
-inline bool is_text(const Values& values) { return std::holds_alternative<std::vector<std::string>>(values); }
+inline bool is_text(const Values& values) {
+  return std::holds_alternative<std::vector<std::string>>(values);
+}
 
 /// Number of elements of a shape; the caller has checked that it fits.
 inline std::size_t count(const Shape& shape) {
   std::size_t n = 1;
-  for (const auto length : shape) n *= length;
+  for (const auto length : shape)
+    n *= length;
   return n;
 }
 

@@ -1,0 +1,18 @@
+#include "io/npy.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+using namespace fachwerk;
+
+/// Hostile input may be refused, nothing else.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  try {
+    const auto bytes = std::as_bytes(std::span(data, size));
+    formats::is_npz(bytes) ? formats::read_npz(bytes, "input") : formats::read_npy(bytes, "input", "array");
+  } catch (const Error& error) {
+    if (error.code() != Exit::bad_input) __builtin_trap();
+  }
+  return 0;
+}
