@@ -3,4 +3,4 @@ set(FACHWERK_IO_SOURCES "${CMAKE_CURRENT_LIST_DIR}/hdf5_read.cpp" "${CMAKE_CURRE
 fachwerk_library(io SOURCES ${FACHWERK_IO_SOURCES} LIBS fachwerk_cli PkgConfig::HDF5_SERIAL)
 fachwerk_unit(io LIBS fachwerk_io)
 
-include(io/formats.cmake OPTIONAL)
+include(io/formats.cmake)
