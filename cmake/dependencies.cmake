@@ -10,6 +10,7 @@ pkg_check_modules(FFTW REQUIRED IMPORTED_TARGET fftw3 fftw3f)
 find_library(FFTW_OMP fftw3_omp REQUIRED)
 find_library(FFTWF_OMP fftw3f_omp REQUIRED)
 pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
+pkg_check_modules(LIBDEFLATE REQUIRED IMPORTED_TARGET libdeflate)
 
 # The OpenMP build of OpenBLAS: its threads are the same pool as ours. The pthread build would add a second one.
 find_path(OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas-openmp openblas x86_64-linux-gnu/openblas-openmp REQUIRED)

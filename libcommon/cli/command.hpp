@@ -16,8 +16,8 @@ namespace fachwerk::cli {
 /// Where an option's value goes. The value held at declaration is the default that `--help` shows.
 using Target =
     std::variant<bool*, int*, std::int64_t*, std::uint64_t*, double*, std::string*, std::optional<int>*,
-                 std::optional<std::int64_t>*, std::optional<double>*, std::optional<std::string>*,
-                 std::vector<int>*, std::vector<std::int64_t>*, std::vector<double>*, std::vector<std::string>*>;
+                 std::optional<std::int64_t>*, std::optional<double>*, std::optional<std::string>*, std::vector<int>*,
+                 std::vector<std::int64_t>*, std::vector<double>*, std::vector<std::string>*>;
 
 /// What a value may be. A list option takes its values separated by commas.
 struct Domain {
@@ -70,8 +70,8 @@ struct Example {
 };
 
 struct Command {
-  std::string name;     ///< "dpf-solve"
-  std::string purpose;  ///< one line, no full stop: "solve the AC power flow of a grid"
+  std::string name;         ///< "dpf-solve"
+  std::string purpose;      ///< one line, no full stop: "solve the AC power flow of a grid"
   std::string description;  ///< paragraphs separated by blank lines
   std::vector<Argument> arguments = {};
   std::vector<Option> options = {};

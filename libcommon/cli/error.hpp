@@ -20,7 +20,8 @@ enum class Exit : int {
   interrupted = 130  ///< stopped by a signal without one
 };
 
-/// What ends a run: one line for the user, the exit code, and a hint where one helps. Thrown anywhere, caught once in cli.
+/// What ends a run: one line for the user, the exit code, and a hint where one helps. Thrown anywhere, caught once in
+/// cli.
 class Error : public std::runtime_error {
  public:
   Error(Exit code, const std::string& message, std::string hint = {})
@@ -42,7 +43,8 @@ Error make_error(Exit code, fmt::format_string<Args...> text, Args&&... args) {
   return {code, fmt::format(text, std::forward<Args>(args)...)};
 }
 
-/// Each makes the error of one exit code: `throw bad_input("{}:{}: expected 3 dimensions, found {}", file, path, rank)`.
+/// Each makes the error of one exit code: `throw bad_input("{}:{}: expected 3 dimensions, found {}", file, path,
+/// rank)`.
 template <class... Args>
 Error method_failed(fmt::format_string<Args...> text, Args&&... args) {
   return make_error(Exit::failed, text, std::forward<Args>(args)...);

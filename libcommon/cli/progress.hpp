@@ -10,8 +10,8 @@
 
 namespace fachwerk::cli {
 
-/// Progress on stderr: a bar with rate and time left on a terminal once work has lasted a second, a plain line every 30 s
-/// in a log, nothing with --quiet or on ranks that do not talk. `advance` may be called from any thread.
+/// Progress on stderr: a bar with rate and time left on a terminal once work has lasted a second, a plain line every 30
+/// s in a log, nothing with --quiet or on ranks that do not talk. `advance` may be called from any thread.
 class Progress {
  public:
   /// `what` names the work ("denoising"), `total` counts its items, `unit` is their name ("bands").

@@ -276,7 +276,7 @@ std::string man_page(const Command& command) {
     item(option_head(option), option.help);
   if (!command.examples.empty()) page += ".SH EXAMPLES\n";
   for (const Example& example : command.examples)
-    page += fmt::format(".PP\n{}\n.PP\n.nf\n.RS\n{}\n.RE\n.fi\n", roff(example.help), roff(example.command));
+    page += fmt::format("{}\n.PP\n.nf\n.RS\n{}\n.RE\n.fi\n.PP\n", roff(example.help), roff(example.command));
   if (!command.reads.empty()) page += ".SH HDF5 READ\n" + roff_lines(command.reads);
   if (!command.writes.empty()) page += ".SH HDF5 WRITTEN\n" + roff_lines(command.writes);
   page += ".SH EXIT STATUS\n" + roff(wrapped(exit_codes, 0));

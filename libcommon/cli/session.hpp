@@ -33,7 +33,7 @@ class Summary {
   }
   void add(std::string key, std::vector<std::string> value) { put(std::move(key), std::move(value), {}); }
   template <class Integer>
-    requires std::is_integral_v<Integer>
+  requires std::is_integral_v<Integer>
   void add(std::string key, Integer value, std::string unit = {}) {
     put(std::move(key), static_cast<std::int64_t>(value), std::move(unit));
   }
@@ -90,8 +90,8 @@ std::string version();
 /// this node.
 int default_threads();
 
-/// True once SIGINT, SIGTERM or SIGUSR1 came in a run that has a checkpoint (other runs end at once, code 130): finish the
-/// step, save, throw `stopped_error`.
+/// True once SIGINT, SIGTERM or SIGUSR1 came in a run that has a checkpoint (other runs end at once, code 130): finish
+/// the step, save, throw `stopped_error`.
 bool stop_requested();
 
 /// The error of a run that saved its state: exit code 75, and the hint how to resume.

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/chunks.hpp"
 #include "io/hdf5.hpp"
 #include "io/hdf5_internal.hpp"
 
@@ -504,6 +505,7 @@ void Node::read_into(const std::string& path, const Shape& offset, const Shape& 
   const Handle file_space = select(dataset.get(), offset, length);
   const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
   if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && transfer_ == H5P_DEFAULT) return;
+  if (transfer_ == H5P_DEFAULT && read_chunks(dataset.get(), offset, length, values, type)) return;
   bool overflow = false;
   const Handle transfer(transfer_ == H5P_DEFAULT ? H5Pcreate(H5P_DATASET_XFER) : H5Pcopy(transfer_), H5Pclose);
   if (H5Tget_class(type) == H5T_INTEGER) H5Pset_type_conv_cb(transfer.get(), refuse_overflow, &overflow);

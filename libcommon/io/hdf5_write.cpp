@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/session.hpp"
+#include "io/chunks.hpp"
 #include "io/hdf5.hpp"
 #include "io/hdf5_internal.hpp"
 
@@ -214,6 +215,7 @@ void Output::write_from(const std::string& path, const Shape& offset, const Shap
   const Handle file_space = select(dataset.get(), offset, length);
   const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
   if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && transfer_ == H5P_DEFAULT) return;
+  if (transfer_ == H5P_DEFAULT && write_chunks(dataset.get(), offset, length, values, type)) return;
   if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer_, values) < 0)
     throw io_error("{}:{}: cannot be written: {}", name_, path, reason());
 }

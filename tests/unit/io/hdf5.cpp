@@ -292,3 +292,61 @@ TEST_CASE("no id is leaked, by success or by failure") {
   };
   CHECK(leaked(everything) == 0);
 }
+
+TEST_CASE("chunks compressed by all threads are what HDF5's own filters read and write") {
+  const Folder folder;
+  const h5::Shape shape = {70, 130, 45};
+  std::vector<float> values(70 * 130 * 45);
+  std::vector<std::int16_t> noise(values.size());
+  std::uint32_t state = 1;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i / 7);
+    noise[i] = static_cast<std::int16_t>((state = state * 1664525U + 1013904223U) >> 16);
+  }
+  const auto file_of = [&](const std::string& name) { return folder / name; };
+  {
+    h5::Output out = h5::Output::create(file_of("a.h5"), false);
+    out.write("/smooth", values, shape, {.chunk = {32, 32, 45}, .deflate = 1});  // edges on two axes
+    out.write("/noise", noise, shape, {.chunk = {16, 130, 45}, .deflate = 1});   // not worth compressing: kept plain
+    out.create_dataset<float>("/parts", shape, {.chunk = {16, 130, 45}, .deflate = 1});
+    for (std::size_t row = 0; row < 70; row += 10)  // slabs that cut through chunks, and some that do not
+      out.write_slab<float>("/parts", {row, 0, 0}, {10, 130, 45},
+                            std::span<const float>(values).subspan(row * 130 * 45, 10 * 130 * 45));
+    out.create_dataset<float>("/hole", {600, 1024}, {.chunk = {100, 1024}, .deflate = 1});
+    out.commit();
+  }
+  // HDF5's own way: through a buffer of another type, for which the fast path is not taken.
+  const h5::Input in = h5::Input::open(file_of("a.h5"));
+  const std::vector<double> wide(values.begin(), values.end());
+  CHECK(in.read<double>("/smooth").values == wide);
+  CHECK(in.read<double>("/parts").values == wide);
+  CHECK(in.read<std::int32_t>("/noise").values == std::vector<std::int32_t>(noise.begin(), noise.end()));
+  // Ours
+  CHECK(in.read<float>("/smooth").values == values);
+  CHECK(in.read<float>("/parts").values == values);
+  CHECK(in.read<std::int16_t>("/noise").values == noise);
+  CHECK(in.read<float>("/hole").values == std::vector<float>(600 * 1024, 0.0F));
+  std::vector<float> slab(60 * 125 * 40);
+  in.read_slab<float>("/smooth", {5, 3, 2}, {60, 125, 40}, slab);
+  bool same = true;
+  for (std::size_t i = 0; i < 60; ++i)
+    for (std::size_t j = 0; j < 125; ++j)
+      for (std::size_t k = 0; k < 40; ++k)
+        same = same && slab[(i * 125 + j) * 40 + k] == values[((i + 5) * 130 + j + 3) * 45 + k + 2];
+  CHECK(same);
+  // A chunk damaged on disk is an error, not zeros.
+  haddr_t address = 0;
+  {
+    const h5::Handle dataset(H5Dopen2(in.id(), "/smooth", H5P_DEFAULT), H5Dclose);
+    const hsize_t origin[] = {32, 32, 0};
+    unsigned mask = 0;
+    hsize_t size = 0;
+    REQUIRE(H5Dget_chunk_info_by_coord(dataset.get(), origin, &mask, &address, &size) >= 0);
+  }
+  fs::copy_file(file_of("a.h5"), file_of("b.h5"));
+  std::fstream damaged(file_of("b.h5"), std::ios::in | std::ios::out | std::ios::binary);
+  damaged.seekp(static_cast<std::streamoff>(address) + 2);
+  damaged << "damaged damaged";
+  damaged.close();
+  CHECK_THROWS_AS(h5::Input::open(file_of("b.h5")).read<float>("/smooth"), Error);
+}
