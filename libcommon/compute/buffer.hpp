@@ -23,8 +23,8 @@ class View {
   requires(std::is_constructible_v<std::span<T>, Range> && !std::is_same_v<std::remove_cvref_t<Range>, View>)
       View(Range&& range)  // NOLINT: implicit, a View stands for what it looks at
       : View(std::span<T>(range).data(), std::span<T>(range).size()) {}
-  operator View<const T>() const  // NOLINT: implicit
-      requires(!std::is_const_v<T>) {
+  template <class U>
+  requires(!std::is_const_v<T> && std::is_same_v<U, const T>) operator View<U>() const {  // NOLINT: implicit
     return {data_, size_, device_};
   }
 
@@ -125,8 +125,8 @@ struct Matrix {
   bool transposed = false;
   Device device = {};
 
-  operator Matrix<const T>() const  // NOLINT: implicit
-      requires(!std::is_const_v<T>) {
+  template <class U>
+  requires(!std::is_const_v<T> && std::is_same_v<U, const T>) operator Matrix<U>() const {  // NOLINT: implicit
     return {data, rows, columns, stride, transposed, device};
   }
   /// The transpose, nothing moved.

@@ -75,7 +75,7 @@ void check_batch(Device device) {
   const std::size_t count = 20, m = 3, n = 4, k = 5;
   const Plain<T> a = random_matrix<T>(count * m, k, 6), b = random_matrix<T>(k, n, 7);
   Buffer<T> da(device, a.values), db(device, b.values), dc(device, count * m * n);
-  blas::gemm_batch(count, {m * k, 0, m * n}, T(1), matrix(da.view().part(0, m * k), m, k).operator Matrix<const T>(),
+  blas::gemm_batch(count, {m * k, 0, m * n}, T(1), Matrix<const T>(matrix(da.view().part(0, m * k), m, k)),
                    on(device, db, b), T(0), matrix(dc.view().part(0, m * n), m, n));
   CHECK(distance(dc.vector(), product(a, b).values) < 50 * unit<T>);
 }
