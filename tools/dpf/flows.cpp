@@ -1,0 +1,155 @@
+#include "flows.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace fachwerk::dpf {
+namespace {
+
+constexpr double degrees = 180 / std::numbers::pi;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+void voltages(const Network& network, const State& state, Flows& out) {
+  out.vm.assign(network.node_of_bus.size(), nan);
+  out.va.assign(network.node_of_bus.size(), nan);
+  for (std::size_t i = 0; i < out.vm.size(); ++i)
+    if (const int k = network.node_of_bus[i]; k >= 0) {
+      out.vm[i] = state.vm[k];
+      out.va[i] = state.va[k] * degrees;
+    }
+}
+
+void branches(const Grid& grid, const Network& network, const State& state, Flows& out) {
+  const std::size_t m = grid.branch.size();
+  for (auto* column : {&out.pf, &out.qf, &out.pt, &out.qt})
+    column->assign(m, 0.0);
+  out.loading.assign(m, std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t k = 0; k < m; ++k) {
+    const int f = network.from_of_branch[k], t = network.to_of_branch[k];
+    if (f < 0) continue;
+    const Complex vf = std::polar(state.vm[f], state.va[f]), vt = std::polar(state.vm[t], state.va[t]);
+    const BranchAdmittance& a = network.admittance[k];
+    const Complex sf = vf * std::conj(a.ff * vf + a.ft * vt) * grid.base_mva;
+    const Complex st = vt * std::conj(a.tf * vf + a.tt * vt) * grid.base_mva;
+    out.pf[k] = sf.real();
+    out.qf[k] = sf.imag();
+    out.pt[k] = st.real();
+    out.qt[k] = st.imag();
+    if (grid.branch.rate_a[k] > 0)
+      out.loading[k] = static_cast<float>(100 * std::max(std::abs(sf), std::abs(st)) / grid.branch.rate_a[k]);
+  }
+}
+
+// Generators in service by node, in file order.
+std::vector<std::vector<int>> generators_by_node(const Network& network) {
+  std::vector<std::vector<int>> by_node(static_cast<std::size_t>(network.nodes()));
+  for (std::size_t g = 0; g < network.node_of_gen.size(); ++g)
+    if (const int k = network.node_of_gen[g]; k >= 0) by_node[k].push_back(static_cast<int>(g));
+  return by_node;
+}
+
+}  // namespace
+
+std::vector<double> share_reactive(double total, std::span<const double> qmin, std::span<const double> qmax) {
+  const std::size_t n = qmin.size();
+  std::vector<double> q(n, total / static_cast<double>(n));
+  if (n == 1) return q;
+  double bound = 0;  // stands for an infinite limit
+  for (std::size_t g = 0; g < n; ++g) {
+    bound += std::abs(q[g]);
+    if (std::isfinite(qmin[g])) bound += std::abs(qmin[g]);
+    if (std::isfinite(qmax[g])) bound += std::abs(qmax[g]);
+  }
+  const auto finite = [bound](double limit) { return std::isfinite(limit) ? limit : std::copysign(bound, limit); };
+  double low = 0, high = 0;
+  for (std::size_t g = 0; g < n; ++g) {
+    low += finite(qmin[g]);
+    high += finite(qmax[g]);
+  }
+  for (std::size_t g = 0; g < n; ++g)
+    q[g] = std::abs(high - low) > 10 * std::numeric_limits<double>::epsilon()
+               ? finite(qmin[g]) + (total - low) / (high - low) * (finite(qmax[g]) - finite(qmin[g]))
+               : finite(qmin[g]) + (total - low) / static_cast<double>(n);
+  return q;
+}
+
+Flows flows(const Grid& grid, const Problem& problem, const State& state, const HeldGenerators& held) {
+  const Network& network = *problem.network;
+  Flows out;
+  voltages(network, state, out);
+  branches(grid, network, state, out);
+
+  const std::size_t n = static_cast<std::size_t>(network.nodes());
+  std::vector<Complex> s(n), scheduled(n), needed(n);
+  injections(problem, state, s);
+  out.pg.assign(grid.gen.size(), 0.0);
+  out.qg.assign(grid.gen.size(), 0.0);
+  const auto is_held = [&](int g) { return !held.held.empty() && held.held[g]; };
+  for (std::size_t g = 0; g < grid.gen.size(); ++g)
+    if (const int k = network.node_of_gen[g]; k >= 0) {
+      scheduled[k] += Complex(grid.gen.pg[g], grid.gen.qg[g]) / grid.base_mva;
+      out.pg[g] = is_held(static_cast<int>(g)) ? held.p[g] : grid.gen.pg[g];
+      out.qg[g] = is_held(static_cast<int>(g)) ? held.q[g] : grid.gen.qg[g];
+    }
+  // Load of a node: what its network says minus what its generators were scheduled to give.
+  for (std::size_t k = 0; k < n; ++k) {
+    const Complex load =
+        scheduled[k] - Complex(network.p[k], network.q[k]) + dependent_load(problem, static_cast<int>(k), state.vm[k]);
+    needed[k] = (s[k] + load) * grid.base_mva;
+    out.load_mw += load.real() * grid.base_mva;
+    out.loss_mw += s[k].real() * grid.base_mva;
+  }
+  const auto by_node = generators_by_node(network);
+  for (std::size_t k = 0; k < n; ++k) {
+    if (by_node[k].empty()) continue;
+    std::vector<int> sharing;
+    Complex rest = needed[k];
+    for (const int g : by_node[k])
+      if (is_held(g))
+        rest -= Complex(out.pg[g], out.qg[g]);
+      else
+        sharing.push_back(g);
+    if (sharing.empty()) continue;
+    if (problem.type[k] != NodeType::pq) {
+      std::vector<double> low, high;
+      for (const int g : sharing) {
+        low.push_back(grid.gen.qmin[g]);
+        high.push_back(grid.gen.qmax[g]);
+      }
+      const auto q = share_reactive(rest.imag(), low, high);
+      for (std::size_t i = 0; i < sharing.size(); ++i)
+        out.qg[sharing[i]] = q[i];
+    }
+    // The first generator of a node takes what its schedule leaves over: slack, or its part of a distributed one.
+    if (problem.type[k] == NodeType::reference || !problem.slack_weight.empty()) {
+      double others = 0;
+      for (std::size_t i = 1; i < sharing.size(); ++i)
+        others += out.pg[sharing[i]];
+      out.pg[sharing[0]] = rest.real() - others;
+    }
+    if (problem.type[k] == NodeType::reference)
+      for (const int g : sharing)
+        out.slack_mw += out.pg[g];
+  }
+  for (const double p : out.pg)
+    out.generation_mw += p;
+  return out;
+}
+
+void branch_loading(const Grid& grid, const Problem& problem, const State& state, std::span<double> percent) {
+  const Network& network = *problem.network;
+  for (std::size_t k = 0; k < percent.size(); ++k) {
+    percent[k] = nan;
+    const int f = network.from_of_branch[k], t = network.to_of_branch[k];
+    if (f < 0 || !(grid.branch.rate_a[k] > 0)) continue;
+    const Complex vf = std::polar(state.vm[f], state.va[f]), vt = std::polar(state.vm[t], state.va[t]);
+    const BranchAdmittance& a = network.admittance[k];
+    percent[k] =
+        100 * grid.base_mva / grid.branch.rate_a[k] *
+        std::max(std::abs(vf) * std::abs(a.ff * vf + a.ft * vt), std::abs(vt) * std::abs(a.tf * vf + a.tt * vt));
+  }
+}
+
+}  // namespace fachwerk::dpf
