@@ -90,8 +90,8 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, const 
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
     if (const int k = network.node_of_gen[g]; k >= 0) {
       scheduled[k] += Complex(grid.gen.pg[g], grid.gen.qg[g]) / grid.base_mva;
-      out.pg[g] = is_held(static_cast<int>(g)) ? held.p[g] : grid.gen.pg[g];
-      out.qg[g] = is_held(static_cast<int>(g)) ? held.q[g] : grid.gen.qg[g];
+      out.pg[g] = held.held.empty() ? grid.gen.pg[g] : held.p[g];
+      out.qg[g] = held.held.empty() ? grid.gen.qg[g] : held.q[g];
     }
   // Load of a node: what its network says minus what its generators were scheduled to give.
   for (std::size_t k = 0; k < n; ++k) {

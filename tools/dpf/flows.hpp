@@ -20,9 +20,10 @@ struct Flows {
   double load_mw = 0, generation_mw = 0;
 };
 
-/// Generator outputs held at a limit: their reactive power is `q`, the others share what their bus needs.
+/// Generator outputs that differ from the file's. A held generator gives exactly `q`; the others of a controlled bus
+/// share what it needs, and those of a PQ bus give `q` too.
 struct HeldGenerators {
-  std::vector<char> held;    ///< by file row, empty: none
+  std::vector<char> held;    ///< by file row, empty: as in the file
   std::vector<double> p, q;  ///< MW, MVAr
 };
 

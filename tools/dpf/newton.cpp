@@ -257,10 +257,16 @@ State dc_angles(const Grid& grid, const Network& network, const Problem& problem
   return state;
 }
 
-bool file_is_flat(const Grid& grid) {
-  for (std::size_t i = 0; i < grid.bus.size(); ++i)
-    if (grid.bus.vm[i] != 1 || grid.bus.va[i] != 0) return false;
-  return true;
+State starting_point(const Grid& grid, const Problem& problem, Start start) {
+  const auto flat = [&] {
+    for (std::size_t i = 0; i < grid.bus.size(); ++i)
+      if (grid.bus.vm[i] != 1 || grid.bus.va[i] != 0) return false;
+    return true;
+  };
+  if (start == Start::automatic) start = flat() ? Start::dc : Start::file;
+  if (start == Start::file) return file_start(problem);
+  if (start == Start::flat) return flat_start(problem);
+  return dc_angles(grid, *problem.network, problem, flat_start(problem));
 }
 
 }  // namespace fachwerk::dpf

@@ -72,7 +72,8 @@ class Newton {
 /// Angles of the DC power flow (B' theta = P - P_shift - Gs, MATPOWER manual 3.6), magnitudes of `state` kept.
 State dc_angles(const Grid& grid, const Network& network, const Problem& problem, State state);
 
-/// True if every voltage of the file is 1 at angle 0: the file holds no start.
-bool file_is_flat(const Grid& grid);
+/// Where a solve starts. `automatic`: the file's voltages, unless all of them are 1 at angle 0, then DC angles.
+enum class Start { automatic, file, flat, dc };
+State starting_point(const Grid& grid, const Problem& problem, Start start);
 
 }  // namespace fachwerk::dpf

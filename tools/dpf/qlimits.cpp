@@ -98,11 +98,9 @@ class Enforcer {
     for (std::size_t g = 0; g < grid_.gen.size(); ++g) {
       if (network_.node_of_gen[g] != node) continue;
       p += (result.pg[g] - grid_.gen.pg[g]) / grid_.base_mva;
-      if (!out_.held.held[g]) {
-        // Kept at its last output, and still watched.
-        last_q_[static_cast<int>(g)] = result.qg[g];
-      }
-      q += ((out_.held.held[g] ? out_.held.q[g] : result.qg[g]) - grid_.gen.qg[g]) / grid_.base_mva;
+      out_.held.p[g] = result.pg[g];
+      if (!out_.held.held[g]) out_.held.q[g] = result.qg[g];  // stays at its last output, and still watched
+      q += (out_.held.q[g] - grid_.gen.qg[g]) / grid_.base_mva;
     }
     if (out_.type[node] != NodeType::pq) ++switches_[node];
     out_.type[node] = NodeType::pq;
@@ -161,7 +159,6 @@ class Enforcer {
   QLimits mode_;
   LimitedSolution out_;
   std::vector<int> references_, switches_;
-  std::map<int, double> last_q_;
 };
 
 }  // namespace

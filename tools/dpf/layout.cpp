@@ -1,0 +1,390 @@
+#include "layout.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <map>
+
+#include "io/bytes.hpp"
+#include "io/delimited.hpp"
+
+namespace fachwerk::dpf {
+namespace {
+
+using h5::Describe;
+
+// The columns of the tables of /grid: name, units, meaning, place. One description for HDF5 and CSV, both ways.
+template <class Visit>
+void bus_columns(Buses& bus, Visit&& visit) {
+  visit("id", "", "bus number", bus.id);
+  visit("type", "", "1 PQ, 2 PV, 3 reference, 4 isolated", bus.type);
+  visit("pd", "MW", "active load", bus.pd);
+  visit("qd", "MVAr", "reactive load", bus.qd);
+  visit("gs", "MW", "shunt conductance, consumed at 1 pu", bus.gs);
+  visit("bs", "MVAr", "shunt susceptance, injected at 1 pu", bus.bs);
+  visit("vm", "pu", "voltage magnitude", bus.vm);
+  visit("va", "deg", "voltage angle", bus.va);
+  visit("base_kv", "kV", "base voltage", bus.base_kv);
+  visit("area", "", "area number", bus.area);
+  visit("zone", "", "zone number", bus.zone);
+  visit("vmax", "pu", "upper voltage limit", bus.vmax);
+  visit("vmin", "pu", "lower voltage limit", bus.vmin);
+}
+
+template <class Visit>
+void generator_columns(Generators& gen, Visit&& visit) {
+  visit("bus", "", "bus number", gen.bus);
+  visit("pg", "MW", "active output", gen.pg);
+  visit("qg", "MVAr", "reactive output", gen.qg);
+  visit("qmax", "MVAr", "upper reactive limit", gen.qmax);
+  visit("qmin", "MVAr", "lower reactive limit", gen.qmin);
+  visit("vg", "pu", "voltage set-point", gen.vg);
+  visit("mbase", "MVA", "machine base", gen.mbase);
+  visit("status", "", "1 in service", gen.status);
+  visit("pmax", "MW", "upper active limit", gen.pmax);
+  visit("pmin", "MW", "lower active limit", gen.pmin);
+  visit("apf", "", "participation factor", gen.apf);
+}
+
+template <class Visit>
+void branch_columns(Branches& branch, Visit&& visit) {
+  visit("f", "", "from bus number", branch.from);
+  visit("t", "", "to bus number", branch.to);
+  visit("r", "pu", "series resistance", branch.r);
+  visit("x", "pu", "series reactance", branch.x);
+  visit("b", "pu", "total charging susceptance", branch.b);
+  visit("rate_a", "MVA", "long-term rating, 0 = unlimited", branch.rate_a);
+  visit("rate_b", "MVA", "short-term rating", branch.rate_b);
+  visit("rate_c", "MVA", "emergency rating", branch.rate_c);
+  visit("tap", "", "tap ratio at the from side, 0 = 1", branch.tap);
+  visit("shift", "deg", "phase shift at the from side", branch.shift);
+  visit("status", "", "1 in service", branch.status);
+}
+
+// Columns that a foreign file may leave out, with their default.
+bool optional_column(const std::string& name, double& value) {
+  static const std::map<std::string, double> defaults = {{"area", 1},   {"zone", 1},    {"apf", 0},     {"rate_b", 0},
+                                                         {"rate_c", 0}, {"mbase", 100}, {"base_kv", 0}, {"rate_a", 0}};
+  const auto found = defaults.find(name);
+  if (found == defaults.end()) return false;
+  value = found->second;
+  return true;
+}
+
+struct Reader {
+  const h5::Node& file;
+  std::string group, axis;
+  std::size_t rows = 0;
+
+  template <class T>
+  void operator()(const char* name, const char*, const char*, std::vector<T>& values) {
+    const std::string path = group + "/" + name;
+    double missing = 0;
+    if (!file.exists(path) && rows > 0 && optional_column(name, missing)) {
+      values.assign(rows, static_cast<T>(missing));
+      return;
+    }
+    values = file.column<T>(path, rows);
+    if (rows == 0) rows = values.size();
+  }
+};
+
+struct Writer {
+  h5::Output& file;
+  std::string group, axis;
+
+  template <class T>
+  void operator()(const char* name, const char* units, const char* meaning, std::vector<T>& values) {
+    file.column(group + "/" + name, values, {.units = units, .long_name = meaning, .dims = {axis}});
+  }
+};
+
+Describe column(const char* units, const char* meaning, const char* axis) {
+  return {.units = units, .long_name = meaning, .dims = {axis}};
+}
+
+// ---- CSV ----
+struct CsvWriter {
+  std::vector<std::string> header = {};
+  std::vector<formats::Variable> columns = {};
+
+  template <class T>
+  void operator()(const char* name, const char*, const char*, std::vector<T>& values) {
+    add(name, values);
+  }
+  template <class T>
+  void add(const std::string& name, const std::vector<T>& values) {
+    header.push_back(name);
+    formats::Variable variable;
+    variable.name = name;
+    variable.shape = {values.size()};
+    if constexpr (std::is_integral_v<T>)
+      variable.values = std::vector<std::int64_t>(values.begin(), values.end());
+    else if constexpr (std::is_same_v<T, float>)
+      variable.values = std::vector<double>(values.begin(), values.end());
+    else
+      variable.values = values;
+    columns.push_back(std::move(variable));
+  }
+  void save(const std::string& path, bool force) {
+    formats::Sink sink = formats::Sink::create(path, force, false);
+    formats::DelimitedWriter writer(sink);
+    writer.header(header);
+    writer.rows(columns);
+    sink.commit();
+  }
+};
+
+struct CsvReader {
+  std::string path;
+  formats::DelimitedTable table = {};
+
+  explicit CsvReader(const std::string& file) : path(file) {
+    const formats::File text = formats::File::open(path);
+    table = formats::read_delimited(text.text(), path, {.delimiter = ',', .header = true});
+  }
+  const formats::Variable* find(const std::string& name) const {
+    for (const auto& variable : table.columns)
+      if (variable.name == name) return &variable;
+    return nullptr;
+  }
+  std::size_t rows() const { return table.columns.empty() ? 0 : formats::length(table.columns[0].values); }
+
+  template <class T>
+  void operator()(const char* name, const char*, const char*, std::vector<T>& values) {
+    const formats::Variable* variable = find(name);
+    double missing = 0;
+    if (variable == nullptr) {
+      if (!optional_column(name, missing)) throw bad_input("{}: there is no column {}", path, name);
+      values.assign(rows(), static_cast<T>(missing));
+      return;
+    }
+    const std::vector<double> reals = formats::as_reals(variable->values, path + ": " + name);
+    values.resize(reals.size());
+    for (std::size_t i = 0; i < reals.size(); ++i) {
+      if constexpr (std::is_integral_v<T>)
+        if (!(std::abs(reals[i]) <= static_cast<double>(std::numeric_limits<T>::max())) ||
+            reals[i] != std::floor(reals[i]))
+          throw bad_input("{}: {} row {}: expected an integer, found {}", path, name, i + 1, reals[i]);
+      values[i] = static_cast<T>(reals[i]);
+    }
+  }
+};
+
+}  // namespace
+
+Grid read_grid(const h5::Node& file) {
+  if (!file.exists("/grid/bus/id"))
+    throw bad_input("{}:/grid: there is no grid in this file", file.name())
+        .with_hint("dpf-import makes one from a case file");
+  Grid grid;
+  grid.name = file.text("/grid", "name").value_or("");
+  const auto base = file.number("/grid", "base_mva");
+  if (!base) throw bad_input("{}:/grid: the attribute base_mva is missing", file.name());
+  grid.base_mva = *base;
+  grid.frequency = file.number("/grid", "f_hz").value_or(0);
+  Reader buses{file, "/grid/bus", "bus"};
+  bus_columns(grid.bus, buses);
+  if (file.exists("/grid/bus/name")) grid.bus.name = file.strings("/grid/bus/name", buses.rows);
+  if (file.exists("/grid/bus/zip")) {
+    const auto zip =
+        file.read<double>("/grid/bus/zip", {.axes = {"bus", "share"}, .shape = {buses.rows, 6}, .finite = true});
+    grid.bus.zip.resize(buses.rows);
+    for (std::size_t i = 0; i < zip.size(); ++i)
+      grid.bus.zip[i / 6][i % 6] = zip.values[i];
+  }
+  Reader generators{file, "/grid/gen", "gen"};
+  generator_columns(grid.gen, generators);
+  Reader branches{file, "/grid/branch", "branch"};
+  branch_columns(grid.branch, branches);
+  if (file.exists("/grid/branch/end_y")) {
+    const auto ends = file.read<Complex>("/grid/branch/end_y",
+                                         {.axes = {"branch", "end"}, .shape = {branches.rows, 2}, .finite = true});
+    grid.branch.end_y.resize(branches.rows);
+    for (std::size_t k = 0; k < ends.size(); ++k)
+      grid.branch.end_y[k / 2][k % 2] = ends.values[k];
+  }
+  if (file.exists("/grid/table"))
+    for (const auto& name : file.children("/grid/table")) {
+      auto table = file.read<double>("/grid/table/" + name, {.rank = 2});
+      grid.tables[name] = {table.shape[0], table.shape[1], std::move(table.values)};
+    }
+  return grid;
+}
+
+void write_grid(h5::Output& file, const Grid& source) {
+  Grid grid = source;  // the column descriptions serve reading too and want a mutable grid
+  file.group("/grid");
+  file.attribute("/grid", "name", grid.name);
+  file.attribute("/grid", "base_mva", grid.base_mva);
+  if (grid.frequency > 0) file.attribute("/grid", "f_hz", grid.frequency);
+  bus_columns(grid.bus, Writer{file, "/grid/bus", "bus"});
+  if (!grid.bus.name.empty()) {
+    std::vector<std::string> names = grid.bus.name;
+    for (auto& name : names)
+      name = formats::to_utf8(name);
+    file.strings("/grid/bus/name", names, column("", "bus name", "bus"));
+  }
+  if (!grid.bus.zip.empty()) {
+    std::vector<double> zip;
+    for (const auto& row : grid.bus.zip)
+      zip.insert(zip.end(), row.begin(), row.end());
+    file.write("/grid/bus/zip", zip, {grid.bus.size(), 6},
+               {.units = "1",
+                .long_name = "share of constant power, current, impedance in pd, then in qd",
+                .dims = {"bus", "share"}});
+  }
+  generator_columns(grid.gen, Writer{file, "/grid/gen", "gen"});
+  branch_columns(grid.branch, Writer{file, "/grid/branch", "branch"});
+  if (!grid.branch.end_y.empty()) {
+    std::vector<Complex> ends;
+    for (const auto& row : grid.branch.end_y)
+      ends.insert(ends.end(), row.begin(), row.end());
+    file.write(
+        "/grid/branch/end_y", ends, {grid.branch.size(), 2},
+        {.units = "pu", .long_name = "admittance to ground at the two ends besides b/2", .dims = {"branch", "end"}});
+  }
+  for (const auto& [name, table] : grid.tables)
+    file.write("/grid/table/" + name, table.values, {table.rows, table.columns},
+               {.long_name = "table " + name + " of the case file, not used by the solver", .dims = {"row", "column"}});
+}
+
+void write_header(h5::Output& file, const ResultHeader& header) {
+  file.column("/result/status", header.status,
+              column("",
+                     "0 converged, 1 iteration limit, 2 diverged, 3 infeasible, 4 dead, 5 reactive limits infeasible, "
+                     "6 not started",
+                     "scenario"));
+  file.column("/result/iters", header.iterations, column("", "iterations", "scenario"));
+  file.column("/result/max_mismatch", header.max_mismatch, column("pu", "largest power mismatch", "scenario"));
+  file.column("/result/rel_mismatch", header.relative,
+              column("1", "sum of mismatches over sum of specified powers", "scenario"));
+  file.column("/result/mse", header.mean_square, column("pu2", "mean square mismatch", "scenario"));
+  file.column("/result/path", header.path,
+              column("", "what solved it: 0 chord, 1 nr, 2 nr-ls, 3 nr from DC, 4 homotopy, 5 lm, 6 another method",
+                     "scenario"));
+  file.column("/result/slack_mw", header.slack_mw, column("MW", "generation at reference buses", "scenario"));
+  file.column("/result/loss_mw", header.loss_mw, column("MW", "losses of branches and shunts", "scenario"));
+  file.column("/result/lost_load_mw", header.lost_load_mw, column("MW", "load of dead buses", "scenario"));
+}
+
+void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs) {
+  const auto create = [&](const char* name, const char* units, const char* meaning, const char* axis,
+                          std::size_t width) {
+    file.create_dataset<double>(std::string("/result/") + name, {scenarios, width},
+                                {.units = units,
+                                 .long_name = meaning,
+                                 .dims = {"scenario", axis},
+                                 .chunk = {1, std::max<std::size_t>(width, 1)}});
+  };
+  if (outputs.voltages) {
+    create("vm", "pu", "voltage magnitude, NaN at dead buses", "bus", grid.bus.size());
+    create("va", "deg", "voltage angle, NaN at dead buses", "bus", grid.bus.size());
+  }
+  if (outputs.flows && grid.branch.size() > 0) {
+    create("pf", "MW", "active power entering at the from end", "branch", grid.branch.size());
+    create("qf", "MVAr", "reactive power entering at the from end", "branch", grid.branch.size());
+    create("pt", "MW", "active power entering at the to end", "branch", grid.branch.size());
+    create("qt", "MVAr", "reactive power entering at the to end", "branch", grid.branch.size());
+    file.create_dataset<float>("/result/loading", {scenarios, grid.branch.size()},
+                               {.units = "percent",
+                                .long_name = "larger end power over rate A, NaN without a rating",
+                                .dims = {"scenario", "branch"},
+                                .chunk = {1, grid.branch.size()}});
+  }
+  if (outputs.generators && grid.gen.size() > 0) {
+    create("pg", "MW", "active output", "gen", grid.gen.size());
+    create("qg", "MVAr", "reactive output", "gen", grid.gen.size());
+  }
+}
+
+void write_flows(h5::Output& file, std::size_t scenario, const Flows& flows, const Outputs& outputs) {
+  const auto row = [&]<class T>(const char* name, const std::vector<T>& values) {
+    if (!values.empty())
+      file.write_slab(std::string("/result/") + name, {scenario, 0}, {1, values.size()}, std::span<const T>(values));
+  };
+  if (outputs.voltages) {
+    row("vm", flows.vm);
+    row("va", flows.va);
+  }
+  if (outputs.flows) {
+    row("pf", flows.pf);
+    row("qf", flows.qf);
+    row("pt", flows.pt);
+    row("qt", flows.qt);
+    row("loading", flows.loading);
+  }
+  if (outputs.generators) {
+    row("pg", flows.pg);
+    row("qg", flows.qg);
+  }
+}
+
+Flows read_flows(const h5::Node& file, std::size_t scenario, const Grid& grid) {
+  Flows out;
+  const auto row = [&]<class T>(const char* name, std::vector<T>& values, std::size_t width) {
+    const std::string path = std::string("/result/") + name;
+    if (!file.exists(path)) return;
+    values.resize(width);
+    file.read_slab(path, {scenario, 0}, {1, width}, std::span<T>(values));
+  };
+  row("vm", out.vm, grid.bus.size());
+  row("va", out.va, grid.bus.size());
+  row("pf", out.pf, grid.branch.size());
+  row("qf", out.qf, grid.branch.size());
+  row("pt", out.pt, grid.branch.size());
+  row("qt", out.qt, grid.branch.size());
+  row("loading", out.loading, grid.branch.size());
+  row("pg", out.pg, grid.gen.size());
+  row("qg", out.qg, grid.gen.size());
+  return out;
+}
+
+Grid read_csv(const std::string& folder) {
+  Grid grid;
+  grid.name = std::filesystem::path(folder).filename().string();
+  CsvReader buses(folder + "/bus.csv"), generators(folder + "/gen.csv"), branches(folder + "/branch.csv");
+  bus_columns(grid.bus, buses);
+  generator_columns(grid.gen, generators);
+  branch_columns(grid.branch, branches);
+  if (const auto* base = buses.find("base_mva")) {
+    const auto values = formats::as_reals(base->values, folder + "/bus.csv: base_mva");
+    if (!values.empty()) grid.base_mva = values[0];
+  }
+  if (const auto* name = buses.find("name"))
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&name->values)) grid.bus.name = *texts;
+  return grid;
+}
+
+void write_csv(const std::string& folder, bool force, const Grid& source, const Flows* result) {
+  if (folder == "-") throw usage_error("--to csv writes a folder of three files, not stdout");
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure) throw io_error("{}: cannot make this folder: {}", folder, failure.message());
+  Grid grid = source;
+  CsvWriter buses, generators, branches;
+  bus_columns(grid.bus, buses);
+  generator_columns(grid.gen, generators);
+  branch_columns(grid.branch, branches);
+  buses.add("base_mva", std::vector<double>(grid.bus.size(), grid.base_mva));
+  if (!grid.bus.name.empty()) buses.add("name", grid.bus.name);
+  if (result != nullptr) {
+    const auto add = [](CsvWriter& csv, const char* name, const auto& values) {
+      if (!values.empty()) csv.add(name, values);
+    };
+    add(buses, "result_vm", result->vm);
+    add(buses, "result_va", result->va);
+    add(branches, "result_pf", result->pf);
+    add(branches, "result_qf", result->qf);
+    add(branches, "result_pt", result->pt);
+    add(branches, "result_qt", result->qt);
+    add(branches, "result_loading", result->loading);
+    add(generators, "result_pg", result->pg);
+    add(generators, "result_qg", result->qg);
+  }
+  buses.save(folder + "/bus.csv", force);
+  branches.save(folder + "/branch.csv", force);
+  generators.save(folder + "/gen.csv", force);
+}
+
+}  // namespace fachwerk::dpf
