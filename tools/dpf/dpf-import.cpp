@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 
@@ -17,11 +16,6 @@ struct Options {
   std::string input, output, from = "auto", to = "h5";
 };
 
-bool is_hdf5(const formats::Bytes& bytes) {
-  static constexpr unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-  return bytes.size() >= 8 && std::memcmp(bytes.data(), signature, 8) == 0;
-}
-
 struct Imported {
   dpf::Grid grid;
   std::vector<dpf::Change> changes;  ///< a change table instead of a grid
@@ -38,6 +32,7 @@ Imported from_hdf5(const h5::Input& file) {
 }
 
 Imported from_matpower(const formats::File& file, cli::Session& session) {
+  if (file.bytes().empty()) throw bad_input("{}: the file is empty", file.name());
   const dpf::MatpowerFile evaluated = dpf::evaluate_matpower(file.text(), file.name());
   Imported out;
   if (!evaluated.tables.contains("bus") && !evaluated.tables.contains("baseMVA") && !evaluated.tables.empty()) {
@@ -55,14 +50,9 @@ Imported from_matpower(const formats::File& file, cli::Session& session) {
 Imported read(const Options& options, cli::Session& session) {
   if (options.from == "csv" || (options.from == "auto" && std::filesystem::is_directory(options.input)))
     return {dpf::read_csv(options.input), {}, false, {}};
-  if (options.from == "h5") return from_hdf5(h5::Input::open(options.input));
-  const formats::File file = formats::File::open(options.input);
-  if (is_hdf5(file.bytes())) {
-    if (options.input == "-") throw usage_error("HDF5 on stdin: say --from h5");
+  if (options.from == "h5" || (options.from == "auto" && options.input != "-" && dpf::is_hdf5(options.input)))
     return from_hdf5(h5::Input::open(options.input));
-  }
-  if (file.bytes().empty()) throw bad_input("{}: the file is empty", file.name());
-  return from_matpower(file, session);
+  return from_matpower(formats::File::open(options.input), session);
 }
 
 // The state of one solved scenario put into the columns of the case.

@@ -1,12 +1,15 @@
 #include "layout.hpp"
 
+#include <array>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <map>
 
 #include "io/bytes.hpp"
 #include "io/delimited.hpp"
+#include "matpower.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -210,6 +213,29 @@ Grid read_grid(const h5::Node& file) {
       grid.tables[name] = {table.shape[0], table.shape[1], std::move(table.values)};
     }
   return grid;
+}
+
+bool is_hdf5(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, 8> bytes{};
+  return file.read(bytes.data(), bytes.size()) && std::string_view(bytes.data(), bytes.size()) == "\x89HDF\r\n\x1a\n";
+}
+
+LoadedGrid load_grid(const std::string& path) {
+  LoadedGrid out;
+  if (path != "-" && path.ends_with(".m") && !is_hdf5(path)) {
+    const formats::File text = formats::File::open(path);
+    out.name = text.name();
+    out.grid = grid_of(evaluate_matpower(text.text(), out.name), out.name, out.warnings);
+  } else {
+    out.file = h5::Input::open(path);
+    out.file->require_kind({"power-case", "power-flow"}, "/grid");
+    out.name = out.file->name();
+    out.grid = read_grid(*out.file);
+  }
+  for (auto& warning : check(out.grid))
+    out.warnings.push_back(std::move(warning));
+  return out;
 }
 
 void write_grid(h5::Output& file, const Grid& source) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,19 @@ namespace fachwerk::dpf {
 /// /grid of a file of kind power-case or power-flow, checked.
 Grid read_grid(const h5::Node& file);
 void write_grid(h5::Output& file, const Grid& grid);
+
+/// Does the file begin as HDF5 does? False for what cannot be read.
+bool is_hdf5(const std::string& path);
+
+/// A grid from an HDF5 file of kind power-case or power-flow, or straight from a MATPOWER case file. `file` is the open
+/// HDF5 input, empty for a case file; `warnings` receives what the reader and `check` had to say.
+struct LoadedGrid {
+  Grid grid;
+  std::optional<h5::Input> file;
+  std::vector<std::string> warnings;
+  std::string name;  ///< of the file, for messages
+};
+LoadedGrid load_grid(const std::string& path);
 
 /// Results of scenarios, one after another: /result.
 struct ResultHeader {
