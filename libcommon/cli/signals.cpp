@@ -19,7 +19,7 @@ constexpr std::size_t path_size = 4096;
 struct Slot {
   std::atomic<bool> used{false};
   std::atomic<bool> ready{false};
-  char path[path_size];
+  char path[path_size] = {};
 };
 
 Slot temporaries[slots];
