@@ -33,6 +33,7 @@ Imported from_hdf5(const h5::Input& file) {
 
 Imported from_matpower(const formats::File& file, cli::Session& session) {
   if (file.bytes().empty()) throw bad_input("{}: the file is empty", file.name());
+  if (file.text().starts_with("\x89HDF")) throw usage_error("{} is HDF5: say --from h5", file.name());
   const dpf::MatpowerFile evaluated = dpf::evaluate_matpower(file.text(), file.name());
   Imported out;
   if (!evaluated.tables.contains("bus") && !evaluated.tables.contains("baseMVA") && !evaluated.tables.empty()) {

@@ -138,7 +138,7 @@ void jacobian(const Problem& problem, const State& state, std::span<Block> a) {
   }
 }
 
-void advance(State& state, std::span<const double> dx, double scale) {
+void apply_step(State& state, std::span<const double> dx, double scale) {
   for (std::size_t i = 0; i < state.vm.size(); ++i) {
     state.va[i] += std::clamp(scale * dx[2 * i], -1.0, 1.0);
     state.vm[i] *= 1 + std::clamp(scale * dx[2 * i + 1], -0.3, 0.3);

@@ -54,6 +54,6 @@ bool within(std::span<const double> f, std::span<const double> floor, double tol
 void jacobian(const Problem& problem, const State& state, std::span<Block> a);
 
 /// x + scale dx, with |d ln V| limited to 0.3 and |d angle| to 1 rad.
-void advance(State& state, std::span<const double> dx, double scale = 1);
+void apply_step(State& state, std::span<const double> dx, double scale = 1);
 
 }  // namespace fachwerk::dpf

@@ -152,7 +152,7 @@ Solution Newton::solve(const Problem& problem, State start, const NewtonOptions&
   };
   const auto moved = [&](double scale) {
     State state = out.state;
-    advance(state, dx, scale);
+    apply_step(state, dx, scale);
     for (std::size_t i = 0; i < dlambda.size(); ++i)
       state.lambda[i] += scale * dlambda[i];
     return state;

@@ -1,0 +1,127 @@
+"""Newton power flow with scipy's splu, written without the toolkit: the peer of dpf-solve.
+
+dpf.py                 cross-check on perturbed grids (the test)
+dpf.py solve CASE.m    solves a case file from its own voltages and prints the result (tests/bench/dpf times this)
+"""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+
+def read_case(path):
+    text = open(path, encoding="latin-1").read()
+    case = {"baseMVA": float(re.search(r"baseMVA\s*=\s*([-0-9.eE]+)", text).group(1))}
+    for name in ("bus", "gen", "branch"):
+        body = re.search(r"mpc\.%s\s*=\s*\[(.*?)\];" % name, text, re.S).group(1)
+        rows = [line.split("%")[0].strip().rstrip(";") for line in body.split("\n")]
+        case[name] = np.array([[float(x) for x in row.replace(",", " ").split()] for row in rows if row])
+    return case
+
+
+def solve(case, tol=1e-8, most=20):
+    base, bus, gen, branch = case["baseMVA"], case["bus"], case["gen"], case["branch"]
+    n = len(bus)
+    row = {int(b): i for i, b in enumerate(bus[:, 0])}
+    branch = branch[branch[:, 10] > 0]
+    f = np.array([row[int(b)] for b in branch[:, 0]])
+    t = np.array([row[int(b)] for b in branch[:, 1]])
+    ys = 1 / (branch[:, 2] + 1j * branch[:, 3])
+    tap = np.where(branch[:, 8] == 0, 1, branch[:, 8]) * np.exp(1j * np.radians(branch[:, 9]))
+    ytt = ys + 0.5j * branch[:, 4]
+    yff, yft, ytf = ytt / abs(tap) ** 2, -ys / tap.conj(), -ys / tap
+    i = np.arange(n)
+    shunt = (bus[:, 4] + 1j * bus[:, 5]) / base
+    Y = sp.csr_matrix((np.r_[yff, yft, ytf, ytt, shunt], (np.r_[f, f, t, t, i], np.r_[f, t, f, t, i])), (n, n))
+    gen = gen[gen[:, 7] > 0]
+    g = np.array([row[int(b)] for b in gen[:, 0]])
+    S = -(bus[:, 2] + 1j * bus[:, 3]) / base
+    np.add.at(S, g, (gen[:, 1] + 1j * gen[:, 2]) / base)
+    has = np.zeros(n, bool)
+    has[g] = True
+    ref = (bus[:, 1] == 3) & has
+    pv = np.flatnonzero((bus[:, 1] == 2) & has)
+    pq = np.flatnonzero(~ref & ~((bus[:, 1] == 2) & has))
+    vm, va = bus[:, 7].copy(), np.radians(bus[:, 8])
+    hold = has & (bus[:, 1] >= 2)
+    for k, v in zip(g, gen[:, 5]):
+        if hold[k]:
+            vm[k] = v
+    free = np.r_[pv, pq]
+    for iteration in range(most + 1):
+        V = vm * np.exp(1j * va)
+        I = Y @ V
+        mis = V * I.conj() - S
+        F = np.r_[mis[free].real, mis[pq].imag]
+        if abs(F).max() <= tol:
+            break
+        dV, dI, dE = sp.diags(V), sp.diags(I), sp.diags(V / vm)
+        dm = dV @ (Y @ dE).conj() + dI.conj() @ dE
+        da = 1j * dV @ (dI - Y @ dV).conj()
+        J = sp.bmat([[da[free][:, free].real, dm[free][:, pq].real], [da[pq][:, free].imag, dm[pq][:, pq].imag]], "csc")
+        dx = spla.splu(J).solve(F)
+        va[free] -= dx[: len(free)]
+        vm[pq] -= dx[len(free) :]
+    return vm, np.degrees(va), iteration, abs(F).max()
+
+
+def write_case(path, case):
+    with open(path, "w") as out:
+        out.write("function mpc = perturbed\nmpc.baseMVA = %.17g;\n" % case["baseMVA"])
+        for name in ("bus", "gen", "branch"):
+            out.write("mpc.%s = [\n" % name)
+            for row in case[name]:
+                out.write("\t".join("%.17g" % x for x in row) + ";\n")
+            out.write("];\n")
+
+
+def cross_check(folder, data):
+    import h5py
+
+    random = np.random.default_rng(1)
+    solved = 0
+    for trial in range(20):
+        case = read_case(data + "/ieee14.m")
+        m, n = len(case["branch"]), len(case["bus"])
+        case["bus"][:, 2:4] *= random.lognormal(0, 0.2, (n, 2))
+        case["bus"][:, 4:6] += random.uniform(0, 5, (n, 2))
+        case["branch"][:, 2:5] *= random.lognormal(0, 0.2, (m, 3))
+        chosen = random.random(m) < 0.3
+        case["branch"][chosen, 8] = random.uniform(0.9, 1.1, chosen.sum())
+        case["branch"][chosen, 9] = random.uniform(-4, 4, chosen.sum())
+        case["branch"][random.integers(0, 13), 10] = 0  # branch 14 alone feeds bus 8
+        case["gen"][random.integers(1, 5), 7] = trial % 2
+        order = random.permutation(n)
+        case["bus"] = case["bus"][order]
+        case["bus"][:, 0] += 1000
+        case["gen"][:, 0] += 1000
+        case["branch"][:, :2] += 1000
+        path = "%s/perturbed.m" % folder
+        write_case(path, case)
+        run = subprocess.run(["dpf-solve", "-q", "-f", path, folder + "/out.h5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        vm, va, _, worst = solve(case, tol=1e-11)
+        assert run.returncode == (0 if worst < 1e-8 else 1), "trial %d: exit code %d, peer's mismatch %g" % (trial, run.returncode, worst)
+        if worst > 1e-8:
+            continue
+        solved += 1
+        result = h5py.File(folder + "/out.h5")["result"]
+        off = max(abs(result["vm"][0] - vm).max(), abs(result["va"][0] - va).max())
+        assert off < 1e-8, "trial %d differs by %g" % (trial, off)
+    assert solved >= 12, "only %d of 20 perturbed grids have a solution" % solved
+    print("%d perturbed grids agree within 1e-8, %d have no solution for either" % (solved, 20 - solved))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "solve":
+        vm, va, iterations, worst = solve(read_case(sys.argv[2]))
+        print("iterations %d, max mismatch %.3g, sum |V| %.9f" % (iterations, worst, vm.sum()))
+    else:
+        import os
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            cross_check(folder, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data"))
