@@ -312,11 +312,24 @@ Argument text(std::string name, std::string& target, std::string help) {
   return {Role::text, std::move(name), &target, std::move(help)};
 }
 
+namespace {
+
+/// False on the ranks but the first of an MPI job. MPI is not up yet, but its launcher says so. Under Slurm PMI_RANK is
+/// set for tasks that have nothing to do with one another, too.
+bool first_of_its_job() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  if (rank == nullptr && std::getenv("SLURM_JOB_ID") == nullptr) rank = std::getenv("PMI_RANK");
+  return rank == nullptr || std::atoi(rank) == 0;
+}
+
+}  // namespace
+
 int Command::run(int argc, char** argv, const std::function<void(Session&)>& body) const {
   Session session;
   session.tool = name;
   session.version = fachwerk::cli::version();
   session.command_line = command_line(name, argc, argv);
+  session.talks = first_of_its_job();
   try {
     install_signal_handlers(false);
     if (answer_at_once(*this, argc, argv)) return 0;

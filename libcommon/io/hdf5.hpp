@@ -45,6 +45,7 @@ class Handle {
     if (id_ >= 0 && close_ != nullptr) close_(id_);
     id_ = H5I_INVALID_HID;
   }
+  void release() { id_ = H5I_INVALID_HID; }  ///< leaves it open
   hid_t get() const { return id_; }
   explicit operator bool() const { return id_ >= 0; }
 
@@ -93,10 +94,18 @@ struct Describe {
   std::optional<int> deflate = {};     ///< level; none for pipes and small data, 1 otherwise
 };
 
+/// How the ranks of a job share one file: made by cluster/hdf5.hpp.
+struct Together {
+  Handle access;                                               ///< HDF5 access properties
+  Handle transfer;                                             ///< HDF5 transfer properties
+  std::string mark;                                            ///< part of the temporary's name, the same on every rank
+  std::function<void(const std::function<void()>&)> on_first;  ///< runs on one rank; its error comes out on all
+};
+
 /// Reading side of a file, shared by Input and Output.
 class Node {
  public:
-  virtual ~Node() = default;
+  virtual ~Node() { close(); }
   hid_t id() const { return file_.get(); }
   const std::string& name() const { return name_; }  ///< path, or "stdin" / "stdout": for messages
 
@@ -168,19 +177,23 @@ class Node {
 
   std::string name_;
   Handle file_;
-  hid_t transfer_ = H5P_DEFAULT;  ///< collective transfer for files opened by several ranks
+  std::optional<Together> together_;  ///< of a file that several ranks have open
+
+  /// Closing a shared file waits for all ranks. With an exception on its way some may never come, and the job is about
+  /// to end: the file is then left open.
+  void close() noexcept;
 };
 
 /// A file that is read: a path, or `-` for a complete HDF5 file on stdin (spooled in memory, or in $TMPDIR when large).
 class Input : public Node {
  public:
   static Input open(const std::string& path);
-  /// Same with HDF5 access properties (parallel HDF5: see cluster/hdf5.hpp) and transfer properties.
-  static Input open(const std::string& path, hid_t access, hid_t transfer);
+  static Input open(const std::string& path, Together together);
   /// Throws bad input unless the file's kind is one of these. A file without a kind passes when `dataset` was given.
   void require_kind(const std::vector<std::string>& kinds, const std::string& dataset = {}) const;
 
  private:
+  static Input from_file(const std::string& path, std::optional<Together> together);
   static Input from_stdin();
   std::unique_ptr<io::Spool> spool_;  ///< stdin; it stays in place, HDF5 keeps its address
 };
@@ -191,7 +204,7 @@ class Output : public Node {
  public:
   /// `expected_bytes`, where known, decides whether a pipe's image is kept in memory or in $TMPDIR.
   static Output create(const std::string& path, bool force, std::size_t expected_bytes = 0);
-  static Output create(const std::string& path, bool force, hid_t access, hid_t transfer);
+  static Output create(const std::string& path, bool force, Together together);
 
   Output() = default;
   Output(Output&& other) = default;
@@ -253,6 +266,9 @@ class Output : public Node {
   void commit();
 
  private:
+  static Output create_file(const std::string& path, bool force, std::optional<Together> together);
+  void publish();
+  void strings_of_one_length(const std::string& path, const std::vector<std::string>& values, const Describe& describe);
   void make_dataset(const std::string& path, hid_t type, const Shape& shape, bool unlimited, const Describe& describe);
   void write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape,
                        const void* data);

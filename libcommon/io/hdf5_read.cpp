@@ -492,6 +492,13 @@ void Node::check_slab(const std::string& path, const Shape& offset, const Shape&
                       offset[i] + length[i]);
 }
 
+void Node::close() noexcept {
+  if (together_ && std::uncaught_exceptions() > 0)
+    file_.release();
+  else
+    file_.reset();
+}
+
 void Node::not_finite(const std::string& path, std::size_t flat, const Shape& shape) const {
   std::vector<std::size_t> index(shape.size());
   for (std::size_t i = shape.size(); i-- > 0; flat /= shape[i])
@@ -504,10 +511,10 @@ void Node::read_into(const std::string& path, const Shape& offset, const Shape& 
   const Handle dataset = open_dataset(*this, path);
   const Handle file_space = select(dataset.get(), offset, length);
   const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
-  if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && transfer_ == H5P_DEFAULT) return;
-  if (transfer_ == H5P_DEFAULT && read_chunks(dataset.get(), offset, length, values, type)) return;
+  if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && !together_) return;
+  if (!together_ && read_chunks(dataset.get(), offset, length, values, type)) return;
   bool overflow = false;
-  const Handle transfer(transfer_ == H5P_DEFAULT ? H5Pcreate(H5P_DATASET_XFER) : H5Pcopy(transfer_), H5Pclose);
+  const Handle transfer(together_ ? H5Pcopy(together_->transfer.get()) : H5Pcreate(H5P_DATASET_XFER), H5Pclose);
   if (H5Tget_class(type) == H5T_INTEGER) H5Pset_type_conv_cb(transfer.get(), refuse_overflow, &overflow);
   if (H5Dread(dataset.get(), type, memory_space.get(), file_space.get(), transfer.get(), values) >= 0) return;
   if (overflow) throw bad_input("{}:{}: a value does not fit into {}", name_, path, type_name(type));
@@ -594,12 +601,16 @@ std::vector<std::string> Node::history() const {
 // ---- Input ---------------------------------------------------------------------------------------
 
 Input Input::open(const std::string& path) {
-  return open(path, H5P_DEFAULT, H5P_DEFAULT);
+  initialise();
+  return path == "-" ? from_stdin() : from_file(path, std::nullopt);
 }
 
-Input Input::open(const std::string& path, hid_t access, hid_t transfer) {
+Input Input::open(const std::string& path, Together together) {
   initialise();
-  if (path == "-") return from_stdin();
+  return from_file(path, std::move(together));
+}
+
+Input Input::from_file(const std::string& path, std::optional<Together> together) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw io_error("{}: is a directory, expected a file", path);
   const io::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -609,7 +620,8 @@ Input Input::open(const std::string& path, hid_t access, hid_t transfer) {
     throw io_error("{}: is not a regular file", path).with_hint("pipe it in and give - instead");
   Input input;
   input.name_ = path;
-  input.transfer_ = transfer;
+  input.together_ = std::move(together);
+  const hid_t access = input.together_ ? input.together_->access.get() : H5P_DEFAULT;
   input.file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
   if (!input.file_) explain_unreadable(from_descriptor(file), static_cast<std::uint64_t>(status.st_size), path);
   return input;

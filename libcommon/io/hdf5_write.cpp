@@ -70,7 +70,7 @@ bool is_special(const std::string& path) {
 Output Output::create(const std::string& path, bool force, std::size_t expected_bytes) {
   initialise();
   const bool special = path != "-" && is_special(path);
-  if (path != "-" && !special) return create(path, force, H5P_DEFAULT, H5P_DEFAULT);
+  if (path != "-" && !special) return create_file(path, force, std::nullopt);
   if (path == "-" && isatty(STDOUT_FILENO) == 1)
     throw usage_error("stdout is a terminal: HDF5 is not written there")
         .with_hint("give a file, or pipe into another tool");
@@ -88,25 +88,28 @@ Output Output::create(const std::string& path, bool force, std::size_t expected_
   return output;
 }
 
-Output Output::create(const std::string& path, bool force, hid_t access, hid_t transfer) {
+Output Output::create(const std::string& path, bool force, Together together) {
   initialise();
+  return create_file(path, force, std::move(together));
+}
+
+Output Output::create_file(const std::string& path, bool force, std::optional<Together> together) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw io_error("{}: is a directory, expected a file", path);
   if (!force && fs::exists(path, ignored)) throw io_error("{}: exists", path).with_hint("--force overwrites it");
   Output output;
   output.name_ = path;
   output.force_ = force;
-  output.transfer_ = transfer;
+  output.together_ = std::move(together);
   // Through a symbolic link the file it points to is replaced, not the link.
   output.target_ = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path).string() : path;
   const fs::path target(output.target_);
   const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
   if (!fs::is_directory(folder, ignored)) throw io_error("{}: no such folder: {}", path, folder.string());
-  // Ranks of one job share the name: it comes from the job's first rank there (cluster/hdf5.hpp passes access
-  // properties).
-  const std::string mark = access == H5P_DEFAULT ? std::to_string(getpid()) : "parallel";
+  const std::string mark = output.together_ ? output.together_->mark : std::to_string(getpid());
   output.temporary_ = (folder / fmt::format(".{}.{}.part", target.filename().string(), mark)).string();
   cli::register_temporary(output.temporary_);
+  const hid_t access = output.together_ ? output.together_->access.get() : H5P_DEFAULT;
   output.file_ = Handle(H5Fcreate(output.temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
   if (!output.file_) {
     const std::string why = reason();
@@ -121,7 +124,7 @@ Output::~Output() {
 }
 
 void Output::discard() noexcept {
-  file_.reset();
+  close();
   if (temporary_.empty()) return;
   unlink(temporary_.c_str());
   cli::forget_temporary(temporary_);
@@ -136,17 +139,17 @@ void Output::commit() {
   }
   if (image_) return send_image();
   file_.reset();
-  if (!force_ && fs::exists(target_)) {
-    discard();
-    throw io_error("{}: exists", name_).with_hint("--force overwrites it");
-  }
-  if (rename(temporary_.c_str(), target_.c_str()) != 0) {
-    const int why = errno;
-    discard();
-    throw io_error("{}: {}", name_, std::strerror(why));
-  }
+  if (together_)
+    together_->on_first([this] { publish(); });
+  else
+    publish();
   cli::forget_temporary(temporary_);
   temporary_.clear();
+}
+
+void Output::publish() {
+  if (!force_ && fs::exists(target_)) throw io_error("{}: exists", name_).with_hint("--force overwrites it");
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) throw io_error("{}: {}", name_, std::strerror(errno));
 }
 
 void Output::send_image() {
@@ -183,7 +186,7 @@ void Output::make_dataset(const std::string& path, hid_t type, const Shape& shap
   const std::size_t bytes = count(shape) * element;
   const bool is_big = bytes >= big || unlimited;
   const bool text = H5Tget_class(type) == H5T_STRING;
-  const int deflate = describe.deflate.value_or(is_big && !image_ && !text ? 1 : 0);
+  const int deflate = describe.deflate.value_or(is_big && !image_ && !text && !together_ ? 1 : 0);
   // Contiguous where nothing asks for chunks: a pipe's image is read once, whole.
   if (!shape.empty() && (unlimited || deflate > 0 || !describe.chunk.empty()) && (count(shape) > 0 || unlimited)) {
     Shape wanted = shape;
@@ -214,13 +217,32 @@ void Output::write_from(const std::string& path, const Shape& offset, const Shap
   const Handle dataset = open_dataset(*this, path);
   const Handle file_space = select(dataset.get(), offset, length);
   const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
-  if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && transfer_ == H5P_DEFAULT) return;
-  if (transfer_ == H5P_DEFAULT && write_chunks(dataset.get(), offset, length, values, type)) return;
-  if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer_, values) < 0)
+  if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && !together_) return;
+  if (!together_ && write_chunks(dataset.get(), offset, length, values, type)) return;
+  const hid_t transfer = together_ ? together_->transfer.get() : H5P_DEFAULT;
+  if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer, values) < 0)
     throw io_error("{}:{}: cannot be written: {}", name_, path, reason());
 }
 
+/// Texts of one length, as parallel HDF5 needs them.
+void Output::strings_of_one_length(const std::string& path, const std::vector<std::string>& values,
+                                   const Describe& describe) {
+  std::size_t length = 1;
+  for (const std::string& value : values)
+    length = std::max(length, value.size());
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), length);
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+  std::string characters;
+  for (const std::string& value : values)
+    characters.append(value).append(length - value.size(), '\0');
+  make_dataset(path, type.get(), {values.size()}, false, describe);
+  write_from(path, {}, {}, characters.data(), type.get());
+}
+
 void Output::strings(const std::string& path, const std::vector<std::string>& values, const Describe& describe) {
+  if (together_) return strings_of_one_length(path, values, describe);
   const Handle type = text_type();
   make_dataset(path, type.get(), {values.size()}, false, describe);
   std::vector<const char*> pointers;
