@@ -259,6 +259,16 @@ void Sink::write(Bytes bytes) {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
 }
 
+MemoryFile::MemoryFile(Bytes bytes) : file_(::memfd_create("fachwerk", MFD_CLOEXEC)) {
+  if (!file_) throw absent_error("no memory for a temporary file: {}", reason());
+  while (!bytes.empty()) {
+    const auto done = ::write(file_.get(), bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) throw absent_error("no memory for a temporary file: {}", reason());
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+}
+
 void Sink::flush() {
   send(buffer_);
   buffer_.clear();

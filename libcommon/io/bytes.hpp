@@ -110,6 +110,16 @@ std::vector<std::byte> inflate_all(const Reader& reader, Bytes packed, bool gzip
 /// Deflates: zlib (`raw` false) or raw stream.
 std::vector<std::byte> deflate(Bytes bytes, bool raw, int level = 6);
 
+/// An anonymous file in memory that libraries which want a name can open under `path`.
+class MemoryFile {
+ public:
+  explicit MemoryFile(Bytes bytes = {});
+  std::string path() const { return "/proc/self/fd/" + std::to_string(file_.get()); }
+
+ private:
+  io::Descriptor file_;
+};
+
 /// A foreign file that is written: to a temporary beside the target that `commit` renames, or straight to stdout for
 /// `-`. Without `commit` nothing is left of a file.
 class Sink {

@@ -6,7 +6,7 @@
 #include <set>
 #include <type_traits>
 
-#include "io/hdf5.hpp"
+#include "io/dataset.hpp"
 
 namespace fachwerk::formats {
 namespace {
@@ -407,28 +407,23 @@ class Level5 {
 
 // ---- level 7.3 -----------------------------------------------------------------------------------
 
-template <class T>
-Values read_values(const h5::Node& file, const std::string& path) {
-  return file.read<T>(path).values;
+/// MATLAB's complex numbers: a compound of real and imag.
+Values read_complex(const h5::Node& file, const std::string& path, std::size_t count) {
+  const h5::Handle dataset(H5Dopen2(file.id(), path.c_str(), H5P_DEFAULT), H5Dclose);
+  const h5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(std::complex<double>)), H5Tclose);
+  H5Tinsert(type.get(), "real", 0, H5T_NATIVE_DOUBLE);
+  H5Tinsert(type.get(), "imag", sizeof(double), H5T_NATIVE_DOUBLE);
+  std::vector<std::complex<double>> values(count);
+  if (H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
+    throw io_error("{}:{}: cannot be read", file.name(), path);
+  return values;
 }
 
-/// Values in the type that the dataset has.
-Values read_values(const h5::Node& file, const std::string& path, const h5::DatasetInfo& info) {
-  switch (info.type) {
-    case h5::TypeClass::integer:
-      if (info.bytes == 1)
-        return info.is_signed ? read_values<std::int8_t>(file, path) : read_values<std::uint8_t>(file, path);
-      if (info.bytes == 2)
-        return info.is_signed ? read_values<std::int16_t>(file, path) : read_values<std::uint16_t>(file, path);
-      if (info.bytes == 4)
-        return info.is_signed ? read_values<std::int32_t>(file, path) : read_values<std::uint32_t>(file, path);
-      return info.is_signed ? read_values<std::int64_t>(file, path) : read_values<std::uint64_t>(file, path);
-    case h5::TypeClass::real:
-      return info.bytes <= 4 ? read_values<float>(file, path) : read_values<double>(file, path);
-    default:
-      return info.bytes <= 8 ? read_values<std::complex<float>>(file, path)
-                             : read_values<std::complex<double>>(file, path);
-  }
+bool is_matlab_complex(const h5::Node& file, const std::string& path) {
+  const h5::Handle dataset(H5Dopen2(file.id(), path.c_str(), H5P_DEFAULT), H5Dclose);
+  const h5::Handle type(H5Dget_type(dataset.get()), H5Tclose);
+  return H5Tget_class(type.get()) == H5T_COMPOUND && H5Tget_nmembers(type.get()) == 2 &&
+         H5Tget_member_index(type.get(), "real") == 0 && H5Tget_member_index(type.get(), "imag") == 1;
 }
 
 /// HDF5 has the axes in reverse, so that its row-major order is MATLAB's column-major.
@@ -454,7 +449,9 @@ Variable matlab73_variable(const h5::Node& file, const std::string& path) {
     if (length(variable.values) != 1) variable.shape = {length(variable.values)};
     return variable;
   }
-  variable.values = from_column_major(read_values(file, path, info), shape);
+  auto values =
+      is_matlab_complex(file, path) ? read_complex(file, path, count(shape)) : read_variable(file, path).values;
+  variable.values = from_column_major(std::move(values), shape);
   variable.shape = squeezed(shape);
   return variable;
 }
@@ -628,11 +625,10 @@ MatlabFile read_matlab73(const h5::Node& file) {
       if (const auto rows = file.number(path, "MATLAB_sparse")) sparse.emplace_back(path.substr(1), *rows);
       return;
     }
-    const auto type = file.info(path).type;
-    if (type == h5::TypeClass::other || type == h5::TypeClass::text)
-      result.skipped.push_back(path.substr(1));
-    else
+    if (is_readable(file.info(path)) || is_matlab_complex(file, path))
       result.variables.push_back(matlab73_variable(file, path));
+    else
+      result.skipped.push_back(path.substr(1));
   });
   for (const auto& [group, rows] : sparse)
     expand_sparse(result, group, rows);
