@@ -393,8 +393,16 @@ std::vector<std::string> bracketed(const std::string& text) {
   return depth == 0 ? parts : std::vector<std::string>{};
 }
 
+/// Wisdom carries a signature of the planner, which the start of FFTW's threads changes: they start before any is read
+/// or written, in both precisions.
+void start_threads() {
+  Fftw<double>::set_threads(1);
+  Fftw<float>::set_threads(1);
+}
+
 /// Adds the file's wisdom: false if it is not wisdom. The caller holds the planner's lock.
 bool import_wisdom(const std::string& text) {
+  start_threads();
   const auto parts = bracketed(text);
   return !parts.empty() && std::all_of(parts.begin(), parts.end(), [](const std::string& part) {
     return part.find("fftwf_wisdom") != std::string::npos ? Fftw<float>::import_wisdom(part)
@@ -448,6 +456,7 @@ void save_wisdom(const std::string& path) {
   {
     const std::lock_guard lock(planner_mutex());
     if (const auto before = contents(path)) import_wisdom(*before);  // of no other use if it is damaged
+    start_threads();
     text = export_wisdom<double>() + export_wisdom<float>();
   }
   std::ofstream file(temporary, std::ios::binary);
