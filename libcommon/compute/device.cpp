@@ -56,7 +56,10 @@ int cuda_devices(std::string* reason) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess) return count;
-  if (reason != nullptr) *reason = cudaGetErrorString(status);
+  cudaGetLastError();  // taken note of
+  if (reason != nullptr)
+    *reason = status == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one too old for this build"
+                                                    : cudaGetErrorString(status);
   return 0;
 }
 
