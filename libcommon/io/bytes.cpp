@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -214,6 +215,37 @@ std::vector<std::byte> deflate(Bytes bytes, bool raw, int level) {
   return packed;
 }
 
+// ---- files for libraries ---------------------------------------------------------------------------
+
+TemporaryFile::TemporaryFile(Bytes bytes) {
+  const char* folder = std::getenv("TMPDIR");
+  path_ = std::string(folder != nullptr && *folder != '\0' ? folder : "/tmp") + "/fachwerk-XXXXXX";
+  const io::Descriptor file(::mkostemp(path_.data(), O_CLOEXEC));
+  if (!file)
+    throw io_error("{}: cannot make a temporary file: {}", path_, reason())
+        .with_hint("set TMPDIR to a folder with room");
+  cli::register_temporary(path_);
+  while (!bytes.empty()) {
+    const auto done = ::write(file.get(), bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) {
+      const auto why = reason();
+      ::unlink(path_.c_str());
+      throw io_error("{}: {}", path_, why).with_hint("set TMPDIR to a folder with room");
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+}
+
+TemporaryFile::~TemporaryFile() {
+  ::unlink(path_.c_str());
+  cli::forget_temporary(path_);
+}
+
+MemoryFile::MemoryFile() : file_(::memfd_create("fachwerk", MFD_CLOEXEC)) {
+  if (!file_) throw absent_error("no memory for a temporary file: {}", reason());
+}
+
 // ---- Sink ----------------------------------------------------------------------------------------
 
 Sink Sink::create(const std::string& path, bool force, bool binary) {
@@ -257,16 +289,6 @@ void Sink::write(Bytes bytes) {
     send(bytes);
   else
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
-}
-
-MemoryFile::MemoryFile(Bytes bytes) : file_(::memfd_create("fachwerk", MFD_CLOEXEC)) {
-  if (!file_) throw absent_error("no memory for a temporary file: {}", reason());
-  while (!bytes.empty()) {
-    const auto done = ::write(file_.get(), bytes.data(), bytes.size());
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) throw absent_error("no memory for a temporary file: {}", reason());
-    bytes = bytes.subspan(static_cast<std::size_t>(done));
-  }
 }
 
 void Sink::flush() {

@@ -110,10 +110,23 @@ std::vector<std::byte> inflate_all(const Reader& reader, Bytes packed, bool gzip
 /// Deflates: zlib (`raw` false) or raw stream.
 std::vector<std::byte> deflate(Bytes bytes, bool raw, int level = 6);
 
-/// An anonymous file in memory that libraries which want a name can open under `path`.
+/// A file in $TMPDIR for libraries that want a real one; it goes with the object.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(Bytes bytes);
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// An anonymous empty file in memory that libraries which want a name can open under `path`.
 class MemoryFile {
  public:
-  explicit MemoryFile(Bytes bytes = {});
+  MemoryFile();
   std::string path() const { return "/proc/self/fd/" + std::to_string(file_.get()); }
 
  private:

@@ -547,7 +547,7 @@ std::vector<std::uint16_t> utf16(const std::string& text) {
 Content char_array(const std::string& text, const std::string& name) {
   const auto units = utf16(text);
   Content content = array_header(Class::character, false, {units.empty() ? 0U : 1U, units.size()}, name);
-  append_element(content, Type::uint16, std::as_bytes(std::span(units)));
+  append_element(content, Type::utf16, std::as_bytes(std::span(units)));
   return content;
 }
 
@@ -567,7 +567,7 @@ void append_values(Content& content, const std::vector<std::complex<T>>& values)
 
 Content array_content(const Variable& variable, const std::string& name) {
   if (const auto* strings = std::get_if<std::vector<std::string>>(&variable.values)) {
-    if (variable.shape.empty()) return char_array(strings->front(), name);
+    if (strings->size() == 1) return char_array(strings->front(), name);
     Content content = array_header(Class::cell, false, variable.shape, name);
     for (const auto& text : *strings)
       append_element(content, Type::matrix, char_array(text, ""));

@@ -84,9 +84,11 @@ Import import_text(const formats::File& file, const Options& options) {
 
 Import import_matlab(const formats::File& file, bool level73) {
   formats::MatlabFile content;
-  if (level73) {
-    const formats::MemoryFile memory(file.bytes());  // HDF5 wants a name, and the input may have been a pipe
-    content = formats::read_matlab73(h5::Input::open(memory.path()));
+  if (level73 && file.name() != "stdin") {
+    content = formats::read_matlab73(h5::Input::open(file.name()));
+  } else if (level73) {  // HDF5 wants a file, and what came from a pipe is in memory
+    const formats::TemporaryFile temporary(file.bytes());
+    content = formats::read_matlab73(h5::Input::open(temporary.path()));
   } else {
     content = formats::read_matlab5(file.bytes(), file.name());
   }

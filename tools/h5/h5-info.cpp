@@ -118,8 +118,8 @@ std::vector<Row> tree_rows(const std::vector<tree::Item>& items, const Options& 
     if (!item.dataset && item.path != "/") name += "/";
     Row row = {prefixes[i] + name};
     if (item.dataset) {
-      row.insert(row.end(), {item.info.name, shape_text(item), item.units, item.long_name == name ? "" : item.long_name,
-                             storage_text(item)});
+      row.insert(row.end(), {item.info.name, shape_text(item), item.units,
+                             item.long_name == item.path.substr(slash + 1) ? "" : item.long_name, storage_text(item)});
       if (options.statistics) {
         row.back().clear();
         if (item.moments)
@@ -243,7 +243,7 @@ int main(int argc, char** argv) {
           "depend on the "
           "number of threads. Complex numbers count by their absolute values; values equal to the attribute _FillValue "
           "or "
-          "missing_value count as NaN.",
+          "missing_value count as NaN, and numbers packed by scale_factor and add_offset (NetCDF) are unpacked.",
       .arguments = {cli::input("FILE", options.file, "HDF5 file"), path},
       .options = {{"--stats", &options.statistics, "statistics of each dataset of numbers"},
                   {"--attributes", &options.attributes, "show all attributes"}},

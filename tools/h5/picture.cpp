@@ -43,10 +43,17 @@ h5::DatasetInfo numeric_info(const h5::Node& file, const std::string& path) {
   return info;
 }
 
+/// Real numbers as they are meant: NetCDF's missing values are NaN, packed ones are unpacked (CF conventions,
+/// section 8.1).
 std::vector<double> slab(const h5::Node& file, const std::string& path, const Shape& offset, const Shape& length) {
   auto values = formats::as_reals(formats::read_slab(file, path, offset, length), file.name() + ":" + path);
   for (const char* key : {"_FillValue", "missing_value"})
     if (const auto missing = file.number(path, key)) std::replace(values.begin(), values.end(), *missing, std::nan(""));
+  const double scale = file.number(path, "scale_factor").value_or(1),
+               shift = file.number(path, "add_offset").value_or(0);
+  if (scale != 1 || shift != 0)
+    for (double& value : values)
+      value = value * scale + shift;
   return values;
 }
 

@@ -20,7 +20,7 @@ double real_value(T value) {
     return std::abs(std::complex<double>(value));
 }
 
-/// Of one piece, in two passes.
+/// Of one piece.
 template <class T>
 Moments piece_moments(std::span<const T> values, double missing) {
   Moments result;
@@ -46,10 +46,17 @@ Moments piece_moments(std::span<const T> values, double missing) {
       if (const double value = real_value(element); std::isfinite(value) && value != missing)
         result.mean += value / static_cast<double>(result.count);
   }
+  // The second pass also corrects the mean by what rounding left over (corrected two-pass algorithm, Chan et al. 1983).
+  double left_over = 0;
   for (const T element : values) {
     const double value = real_value(element);
-    if (std::isfinite(value) && value != missing) result.squares += (value - result.mean) * (value - result.mean);
+    if (!std::isfinite(value) || value == missing) continue;
+    left_over += value - result.mean;
+    result.squares += (value - result.mean) * (value - result.mean);
   }
+  const double correction = left_over / static_cast<double>(result.count);
+  result.mean += correction;
+  result.squares = std::max(0.0, result.squares - correction * left_over);
   return result;
 }
 

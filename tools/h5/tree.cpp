@@ -148,6 +148,16 @@ std::optional<statistics::Moments> moments(const h5::Node& file, const Item& ite
   formats::for_each_slab(item.info.shape, item.storage.chunk, slab_values, [&](const auto& offset, const auto& length) {
     total = combined(total, statistics::moments(formats::read_slab(file, item.path, offset, length), missing));
   });
+  // Packed numbers (CF conventions, section 8.1) as what they stand for.
+  const double scale = file.number(item.path, "scale_factor").value_or(1);
+  const double shift = file.number(item.path, "add_offset").value_or(0);
+  if (total.count > 0 && (scale != 1 || shift != 0)) {
+    total.mean = total.mean * scale + shift;
+    total.squares *= scale * scale;
+    const auto [low, high] = std::minmax(total.minimum * scale + shift, total.maximum * scale + shift);
+    total.minimum = low;
+    total.maximum = high;
+  }
   return total;
 }
 
