@@ -1,0 +1,108 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "chord_kernel.hpp"
+#include "newton.hpp"
+
+/// Many scenarios of one grid: chord iterations x <- x - M^-1 F(x) with one factor M = J(base) for all of them,
+/// Anderson acceleration, and a ladder of stronger methods for those that do not converge (spec 2.5).
+namespace fachwerk::dpf {
+
+/// Memory aligned for vector loads.
+template <class T>
+class Aligned {
+ public:
+  explicit Aligned(std::size_t size = 0) : size_(size), data_(size == 0 ? nullptr : allocate(size)) {}
+  T* data() const { return data_.get(); }
+  T& operator[](std::size_t i) const { return data_.get()[i]; }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  static T* allocate(std::size_t size) {
+    const std::size_t bytes = (size * sizeof(T) + 63) / 64 * 64;
+    T* p = static_cast<T*>(std::aligned_alloc(64, bytes));
+    if (p == nullptr) throw std::bad_alloc();
+    std::fill_n(p, size, T{});
+    return p;
+  }
+  std::size_t size_;
+  std::unique_ptr<T, Free> data_;
+};
+
+/// Which rung of the ladder solved a scenario; the numbers are those of /result/path.
+enum class Path : std::uint8_t { chord = 0, nr = 1, line_search = 2, dc_start = 3, homotopy = 4, lm = 5, other = 6 };
+
+/// What a scenario changes in the base problem, by node.
+struct Specified {
+  std::span<double> p, q, set_point;
+};
+
+struct ScenarioResult {
+  Solution solution;
+  Path path = Path::chord;
+};
+
+struct BatchOptions {
+  double tolerance = 1e-8;
+  int max_iterations = 30;  ///< of chord
+  int memory = 4;           ///< Anderson columns
+  double rate_limit = 0.7;  ///< slower contraction goes up the ladder
+  int newton_iterations = 20;
+  bool ladder = true;
+};
+
+/// Stronger methods in turn, for one scenario that chord (or plain Newton) left unsolved: Newton from `base`, with line
+/// search, from DC angles, homotopy from `base`, Levenberg-Marquardt. The last state is kept where none converges.
+ScenarioResult climb(const Grid& grid, Newton& newton, const Problem& problem, const State& base,
+                     const BatchOptions& options);
+
+class Batch {
+ public:
+  /// `base` must solve (or nearly solve) `problem`: M is its Jacobian there. Throws method_failed if M is singular.
+  Batch(const Grid& grid, const Problem& problem, State base, const BatchOptions& options = {});
+  ~Batch();
+
+  /// Solves scenarios [first, first + count): `specify(s, x)` fills in scenario s, starting from the base's values;
+  /// `done(s, r)` receives its result. Both are called from several threads, each scenario once. A scenario whose
+  /// numbers are not finite gets status not_started.
+  void solve(std::size_t first, std::size_t count, const std::function<void(std::size_t, const Specified&)>& specify,
+             const std::function<void(std::size_t, ScenarioResult&&)>& done);
+  /// The same from `start` instead of the base state: warm starts of time series.
+  void solve_from(const State& start, std::size_t first, std::size_t count,
+                  const std::function<void(std::size_t, const Specified&)>& specify,
+                  const std::function<void(std::size_t, ScenarioResult&&)>& done);
+
+  const State& base() const { return base_; }
+  const BlockFactor& factor() const { return newton_->factor_at(problem_, base_); }
+  int lanes() const { return kernel_.lanes; }
+  const ChordPlan& plan() const { return plan_; }
+  const ChordKernel& kernel() const { return kernel_; }
+  const Problem& problem() const { return problem_; }
+
+ private:
+  struct Workspace;
+  void tile(Workspace& work, const State& start, std::size_t first, int count,
+            const std::function<void(std::size_t, const Specified&)>& specify,
+            const std::function<void(std::size_t, ScenarioResult&&)>& done);
+
+  const Grid* grid_;
+  Problem problem_;
+  State base_;
+  BatchOptions options_;
+  std::unique_ptr<Newton> newton_;
+  ChordKernel kernel_;
+  ChordPlan plan_{};
+  std::vector<double> conductance_, susceptance_, floor_, zip_;
+  std::vector<float> factor_, inverse_;
+  std::vector<std::uint8_t> has_p_, has_q_;
+  std::vector<int> start_, column_, f_start_, f_diagonal_, f_column_;
+};
+
+}  // namespace fachwerk::dpf
