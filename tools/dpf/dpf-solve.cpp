@@ -2,7 +2,9 @@
 #include <chrono>
 #include <cmath>
 
+#include "batch.hpp"
 #include "cli/command.hpp"
+#include "cli/progress.hpp"
 #include "layout.hpp"
 #include "qlimits.hpp"
 
@@ -15,8 +17,19 @@ struct Options {
   std::string method = "auto", init = "auto", q_limits = "off", reference_rule = "largest", zero_impedance = "error";
   double tolerance = 1e-8;
   int max_iterations = 20;
-  bool allow_failures = false;
+  bool allow_failures = false, scale_generation = false;
+  std::string scenarios, area = "auto";
+  std::vector<std::string> outputs = {"v", "flows", "gen", "loss"};
+  int memory = 4;
 };
+
+dpf::Outputs outputs_of(const Options& options) {
+  const auto has = [&](const char* word) { return std::ranges::find(options.outputs, word) != options.outputs.end(); };
+  for (const auto& word : options.outputs)
+    if (word != "v" && word != "flows" && word != "gen" && word != "loss")
+      throw usage_error("--outputs: {} is not one of v, flows, gen, loss", word);
+  return {.voltages = has("v"), .flows = has("flows"), .generators = has("gen")};
+}
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
@@ -114,17 +127,15 @@ void tabulate(cli::Session& session, const dpf::Grid& grid, const dpf::Flows& re
   session.summary.add(std::move(loadings));
 }
 
-void solve(const Options& options, cli::Session& session) {
-  auto clock = Clock::now();
-  const dpf::LoadedGrid input = dpf::load_grid(options.input);
-  const dpf::Grid& grid = input.grid;
-  for (const auto& warning : input.warnings)
-    session.warn(warning);
-  const double read_time = seconds_since(clock);
+dpf::NetworkOptions network_options(const Options& options) {
+  return {.first_reference = options.reference_rule == "first",
+          .merge_zero_impedance = options.zero_impedance == "merge"};
+}
 
-  clock = Clock::now();
-  const dpf::Network network = dpf::build_network(grid, {.first_reference = options.reference_rule == "first",
-                                                         .merge_zero_impedance = options.zero_impedance == "merge"});
+void solve_one(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, double read_time) {
+  const dpf::Grid& grid = input.grid;
+  auto clock = Clock::now();
+  const dpf::Network network = dpf::build_network(grid, network_options(options));
   for (const auto& warning : network.warnings)
     session.warn(warning);
   dpf::Newton newton(network);
@@ -156,9 +167,9 @@ void solve(const Options& options, cli::Session& session) {
                            .slack_mw = {result.slack_mw},
                            .loss_mw = {result.loss_mw},
                            .lost_load_mw = {network.lost_load_mw}});
-  const dpf::Outputs outputs;
+  const dpf::Outputs outputs = outputs_of(options);
   dpf::create_flows(file, 1, grid, outputs);
-  dpf::write_flows(file, 0, result, outputs);
+  dpf::write_flows(file, 0, {&result}, outputs);
   if (input.file) file.carry(*input.file, {"/result"});
   file.commit();
   const double write_time = seconds_since(clock);
@@ -194,24 +205,216 @@ void solve(const Options& options, cli::Session& session) {
                              grid.bus.id[network.bus_of_node[solution.worst_node]]));
 }
 
+// What a chunk of scenarios leaves behind until it is written.
+struct Solved {
+  dpf::ScenarioResult result;
+  dpf::Flows flows;
+  dpf::Iteration measured{};
+  double lost_load = 0;
+};
+
+// One scenario after its voltages are known: reactive limits where asked for, flows, measures of the mismatch.
+void finish(const Options& options, const dpf::Grid& grid, const dpf::Network& network,
+            const dpf::OperatingPoint& point, Solved& out) {
+  const std::size_t n = static_cast<std::size_t>(network.nodes());
+  dpf::Network own;  // with the scenario's injections; the matrices are not looked at
+  std::vector<double> p(n), q(n), set_point = network.set_point;
+  dpf::specify(grid, network, point, {p, q, set_point});
+  const dpf::Grid changed = dpf::with_point(grid, point);
+  dpf::Problem problem = dpf::problem_of(network);
+  problem.p = p;
+  problem.q = q;
+  problem.set_point = set_point;
+  dpf::Solution& solution = out.result.solution;
+  if (solution.status == dpf::Status::converged && options.q_limits != "off") {
+    own = network;
+    own.p = p;
+    own.q = q;
+    own.set_point = set_point;
+    dpf::Newton newton(own);
+    dpf::LimitedSolution limited =
+        dpf::solve_with_q_limits(changed, own, newton, solution.state,
+                                 {.tolerance = options.tolerance, .polish = false}, q_limits(options.q_limits));
+    limited.solution.iterations += solution.iterations;
+    out.flows = dpf::flows(changed, dpf::problem_of(own, limited), limited.solution.state, limited.held);
+    solution = std::move(limited.solution);
+  } else {
+    out.flows = dpf::flows(changed, problem, solution.state);
+    std::vector<double> f(2 * n);
+    out.measured = dpf::measure(problem, f, dpf::mismatch(problem, solution.state, f));
+    solution.max_mismatch = out.measured.max_mismatch;
+  }
+  out.lost_load = network.lost_load_mw;
+}
+
+// A scenario whose topology is its own: built and solved alone.
+void solve_alone(const Options& options, const dpf::Grid& grid, Solved& out) {
+  const dpf::Network network = dpf::build_network(grid, network_options(options));
+  const dpf::Problem problem = dpf::problem_of(network);
+  dpf::Newton newton(network);
+  out.result = dpf::climb(grid, newton, problem, dpf::starting_point(grid, problem, start_of(options.init)),
+                          {.tolerance = options.tolerance});
+  out.flows = dpf::flows(grid, problem, out.result.solution.state);
+  std::vector<double> f(2 * static_cast<std::size_t>(network.nodes()));
+  out.measured = dpf::measure(problem, f, dpf::mismatch(problem, out.result.solution.state, f));
+  out.lost_load = network.lost_load_mw;
+}
+
+void summarise_scenarios(cli::Session& session, const dpf::ResultHeader& header) {
+  auto& summary = session.summary;
+  std::vector<std::int32_t> iterations = header.iterations;
+  std::ranges::sort(iterations);
+  summary.add("scenarios", header.status.size());
+  for (int status = 0; status <= 6; ++status)
+    if (const auto count = std::ranges::count(header.status, status); count > 0 || status == 0)
+      summary.add(dpf::name(static_cast<dpf::Status>(status)), count);
+  summary.add("solved beyond chord", std::ranges::count_if(header.path, [](std::uint8_t p) { return p != 0; }));
+  summary.add("iterations, least", iterations.front());
+  summary.add("iterations, median", iterations[iterations.size() / 2]);
+  summary.add("iterations, most", iterations.back());
+  double worst = 0;
+  for (std::size_t s = 0; s < header.status.size(); ++s)
+    if (header.status[s] == 0) worst = std::max(worst, header.max_mismatch[s]);
+  summary.add("largest mismatch of the converged", worst, "pu");
+}
+
+// Scenarios in chunks: read, solve, write, so that memory does not grow with their number.
+void solve_many(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, dpf::ScenarioSource source,
+                double read_time) {
+  const dpf::Grid& grid = input.grid;
+  const dpf::Outputs outputs = outputs_of(options);
+  auto clock = Clock::now();
+  const dpf::Network network = dpf::build_network(grid, network_options(options));
+  for (const auto& warning : network.warnings)
+    session.warn(warning);
+  const dpf::Problem problem = dpf::problem_of(network);
+  dpf::Newton newton(network);
+  const dpf::ScenarioResult base =
+      dpf::climb(grid, newton, problem, dpf::starting_point(grid, problem, start_of(options.init)),
+                 {.tolerance = options.tolerance});
+  if (base.solution.status != dpf::Status::converged)
+    throw method_failed(
+        "{}: the base case has no solution ({}, max mismatch {:.3g} pu): its Jacobian is what the scenarios share",
+        input.name, dpf::name(base.solution.status), base.solution.max_mismatch);
+  dpf::BatchOptions batch_options;
+  batch_options.tolerance = options.tolerance;
+  batch_options.memory = options.memory;
+  if (options.method == "nr") batch_options.max_iterations = 0;  // straight to the ladder, whose first rung is Newton
+  dpf::Batch batch(grid, problem, base.solution.state, batch_options);
+
+  const std::size_t count = source.count();
+  h5::Output file = h5::Output::create(options.output, session.force);
+  file.stamp(session, "power-flow", input.file ? &*input.file : nullptr);
+  dpf::write_grid(file, grid);
+  dpf::create_flows(file, count, grid, outputs);
+  dpf::ResultHeader header;
+  double solve_time = 0, write_time = 0;
+  cli::Progress progress(session, "solving", count, "scenarios");
+  const auto chunk = static_cast<std::size_t>(std::max(64, 4 * batch.lanes() * session.threads));
+  for (std::size_t first = 0; first < count; first += chunk) {
+    const std::size_t size = std::min(chunk, count - first);
+    clock = Clock::now();
+    source.load(first, size);
+    read_time += seconds_since(clock);
+    clock = Clock::now();
+    std::vector<Solved> solved(size);
+    const auto point_of = [&](std::size_t s) {
+      dpf::OperatingPoint point(grid);
+      source.point(s, point);
+      if (options.scale_generation) dpf::scale_generation(grid, point);
+      return point;
+    };
+    const auto alone = [&](std::size_t s) {
+      return source.changes() != nullptr && source.changes()->changes_topology(s);
+    };
+    batch.solve(
+        first, size,
+        [&](std::size_t s, const dpf::Specified& x) {
+          if (!alone(s)) dpf::specify(grid, network, point_of(s), x);
+        },
+        [&](std::size_t s, dpf::ScenarioResult&& result) {
+          solved[s - first].result = std::move(result);
+          if (alone(s))
+            solve_alone(options, source.changes()->apply(s, grid), solved[s - first]);
+          else
+            finish(options, grid, network, point_of(s), solved[s - first]);
+          progress.advance();
+        });
+    solve_time += seconds_since(clock);
+    clock = Clock::now();
+    for (std::size_t i = 0; i < size; ++i) {
+      const Solved& s = solved[i];
+      header.status.push_back(static_cast<std::int8_t>(s.result.solution.status));
+      header.iterations.push_back(s.result.solution.iterations);
+      header.max_mismatch.push_back(s.result.solution.max_mismatch);
+      header.relative.push_back(s.measured.relative);
+      header.mean_square.push_back(s.measured.mean_square);
+      header.path.push_back(static_cast<std::uint8_t>(s.result.path));
+      header.slack_mw.push_back(s.flows.slack_mw);
+      header.loss_mw.push_back(s.flows.loss_mw);
+      header.lost_load_mw.push_back(s.lost_load);
+    }
+    std::vector<const dpf::Flows*> rows;
+    for (const Solved& s : solved)
+      rows.push_back(&s.flows);
+    dpf::write_flows(file, first, rows, outputs);
+    write_time += seconds_since(clock);
+  }
+  clock = Clock::now();
+  dpf::write_header(file, header);
+  source.write_labels(file);
+  if (input.file) file.carry(*input.file, {"/result"});
+  file.commit();
+  write_time += seconds_since(clock);
+
+  summarise_grid(session, grid, network);
+  session.summary.add("method", options.method == "nr" ? "nr" : "chord");
+  summarise_scenarios(session, header);
+  session.summary.add("time to read", read_time, "s");
+  session.summary.add("time to solve", solve_time, "s");
+  session.summary.add("time to write", write_time, "s");
+  session.summary.add("scenarios per second", static_cast<double>(count) / std::max(1e-9, solve_time));
+  const auto failed = static_cast<std::ptrdiff_t>(count) - std::ranges::count(header.status, 0);
+  if (failed > 0 && !options.allow_failures)
+    session.fail(
+        fmt::format("{}: {} of {} scenarios did not converge (see /result/status)", input.name, failed, count));
+}
+
+void solve(const Options& options, cli::Session& session) {
+  const auto clock = Clock::now();
+  const dpf::LoadedGrid input = dpf::load_grid(options.input);
+  for (const auto& warning : input.warnings)
+    session.warn(warning);
+  std::optional<dpf::ScenarioSource> source;
+  if (!options.scenarios.empty())
+    source = dpf::ScenarioSource::open(options.scenarios, input.grid, options.area);
+  else if (input.file)
+    source = dpf::ScenarioSource::in(*input.file, input.grid, options.area);
+  const double read_time = seconds_since(clock);
+  if (source && source->count() > 0)
+    solve_many(options, session, input, std::move(*source), read_time);
+  else
+    solve_one(options, session, input, read_time);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
   const cli::Command command{
       .name = "dpf-solve",
-      .purpose = "solve the AC power flow of a grid",
+      .purpose = "solve the AC power flow of a grid, for one state or many",
       .description =
-          "Finds the bus voltages at which the power that flows into every bus is the power specified for it, then the "
-          "flows in "
+          "Finds the bus voltages at which the power that flows into every bus is the power specified for it, then the flows in "
           "the branches, the outputs of the generators and the losses.\n\n"
-          "Newton's method in polar form, with the elimination order and the pattern of the factors computed once. "
-          "Converged "
-          "means that the largest power mismatch is below --tol at every bus, plus what rounding alone leaves there. "
-          "Buses that "
-          "no source reaches are reported with voltage NaN and their load as lost.\n\n"
-          "The results are written even where the method did not converge (status tells); the exit code is 1 then "
-          "unless "
+          "One state is solved by Newton's method in polar form, with the elimination order and the pattern of the factors computed "
+          "once. Converged means that the largest power mismatch is below --tol at every bus, plus what rounding alone leaves "
+          "there. Buses that no source reaches are reported with voltage NaN and their load as lost.\n\n"
+          "Scenarios (time series, Monte Carlo, change tables) are solved side by side with the factor of the base case's Jacobian "
+          "in single precision, while states and mismatches stay in double precision: the tolerance is the same as Newton's. A "
+          "scenario that contracts too slowly goes up a ladder: Newton, Newton with line search, Newton from DC angles, homotopy; "
+          "/result/path tells which solved it. They are read and written in blocks, so memory does not grow with their number.\n\n"
+          "The results are written even where the method did not converge (/result/status tells); the exit code is 1 then unless "
           "--allow-failures is given.",
       .arguments = {cli::input("IN", options.input,
                                "grid, kind power-case or power-flow, or a MATPOWER case file (.m); - is stdin (HDF5)"),
@@ -219,8 +422,8 @@ int main(int argc, char** argv) {
       .options =
           {{"--method",
             &options.method,
-            "nr: Newton; nr-ls: with line search; auto: nr",
-            {.choices = {"auto", "nr", "nr-ls"}}},
+            "nr: Newton; nr-ls: with line search; chord: one shared factor and Anderson acceleration; auto: nr for one state, chord for scenarios",
+            {.choices = {"auto", "nr", "nr-ls", "chord"}}},
            {"--tol", &options.tolerance, "largest power mismatch", {.unit = "pu", .minimum = 1e-14, .maximum = 1}},
            {"--max-iter", &options.max_iterations, "most iterations", {.minimum = 1, .maximum = 100000}},
            {"--init",
@@ -229,8 +432,7 @@ int main(int argc, char** argv) {
             {.choices = {"auto", "file", "flat", "dc"}}},
            {"--qlim",
             &options.q_limits,
-            "reactive limits of generators: ignored, all violated ones held at once, the worst one at a time, or with "
-            "return to voltage control",
+            "reactive limits of generators: ignored, all violated ones held at once, the worst one at a time, or with return to voltage control",
             {.choices = {"off", "all", "one", "smooth"}}},
            {"--ref-rule",
             &options.reference_rule,
@@ -240,21 +442,36 @@ int main(int argc, char** argv) {
             &options.zero_impedance,
             "branches with r = x = 0: refuse, or fuse their buses",
             {.choices = {"error", "merge"}}},
-           {"--allow-failures", &options.allow_failures, "exit 0 even if it did not converge"}},
+           {"--scenarios",
+            &options.scenarios,
+            "HDF5 with /scenarios or /changes, or a MATPOWER change table (.m); default: those of IN",
+            {.value_name = "FILE"}},
+           {"--area-column",
+            &options.area,
+            "what area numbers of a change table mean; auto: zone where a number is no area",
+            {.choices = {"auto", "area", "zone"}}},
+           {"--scale-generation", &options.scale_generation,
+            "generator outputs follow the total load of each scenario"},
+           {"--outputs", &options.outputs, "what is written: v, flows, gen, loss", {.value_name = "LIST"}},
+           {"--memory", &options.memory, "columns of Anderson acceleration, 0: none", {.minimum = 0, .maximum = 8}},
+           {"--allow-failures", &options.allow_failures, "exit 0 even if something did not converge"}},
       .examples = {{"dpf-solve case14.h5 flow.h5", "Solve a grid."},
                    {"dpf-import case300.m - | dpf-solve --qlim all - flow.h5",
                     "From a case file, with reactive limits enforced."},
-                   {"dpf-solve case14.h5 - | h5-plot - voltages.png", "Plot the voltage profile."}},
+                   {"dpf-solve --scenarios scenarios_ACTIVSg200.m case_ACTIVSg200.m year.h5",
+                    "A year of hourly loads."}},
       .reference =
-          "Oez, Hoerter, Phipps, Debus, Streit, Goetz: Differentiable Power-Flow Optimization. arXiv 2603.28203 "
-          "(2026). Newton "
+          "Oez, Hoerter, Phipps, Debus, Streit, Goetz: Differentiable Power-Flow Optimization. arXiv 2603.28203 (2026). Newton "
           "power flow: Tinney, Hart: IEEE Transactions on Power Apparatus and Systems 86 (1967) 1449-1460.",
-      .reads = "/grid/{bus,gen,branch}/*  as dpf-import writes it",
+      .reads =
+          "/grid/{bus,gen,branch}/*  as dpf-import writes it\n"
+          "/scenarios/{load_p,load_q}[scenario,load]  MW, MVAr, columns named by /scenarios/bus (default: all buses)\n"
+          "/scenarios/{gen_p,gen_v}[scenario,gen]  MW, pu\n/scenarios/time[scenario]  s\n"
+          "/changes/*  a change table, as dpf-import writes it",
       .writes =
-          "/grid/*  as "
-          "read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
+          "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
           "/result/{vm,va}[scenario,bus]  pu, deg\n/result/{pf,qf,pt,qt,loading}[scenario,branch]  MW, MVAr, percent\n"
-          "/result/{pg,qg}[scenario,gen]  MW, MVAr",
-      .standard = {}};
+          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]",
+      .standard = {.threads = true}};
   return command.run(argc, argv, [&](cli::Session& session) { solve(options, session); });
 }

@@ -11,6 +11,11 @@ namespace {
 constexpr double degrees = 180 / std::numbers::pi;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
+// Complex product without the NaN bookkeeping of operator*.
+Complex times(Complex a, Complex b) {
+  return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
+}
+
 void voltages(const Network& network, const State& state, Flows& out) {
   out.vm.assign(network.node_of_bus.size(), nan);
   out.va.assign(network.node_of_bus.size(), nan);
@@ -23,16 +28,18 @@ void voltages(const Network& network, const State& state, Flows& out) {
 
 void branches(const Grid& grid, const Network& network, const State& state, Flows& out) {
   const std::size_t m = grid.branch.size();
+  std::vector<Complex> v(state.vm.size());
+  for (std::size_t i = 0; i < v.size(); ++i)
+    v[i] = std::polar(state.vm[i], state.va[i]);
   for (auto* column : {&out.pf, &out.qf, &out.pt, &out.qt})
     column->assign(m, 0.0);
   out.loading.assign(m, std::numeric_limits<float>::quiet_NaN());
   for (std::size_t k = 0; k < m; ++k) {
     const int f = network.from_of_branch[k], t = network.to_of_branch[k];
     if (f < 0) continue;
-    const Complex vf = std::polar(state.vm[f], state.va[f]), vt = std::polar(state.vm[t], state.va[t]);
     const BranchAdmittance& a = network.admittance[k];
-    const Complex sf = vf * std::conj(a.ff * vf + a.ft * vt) * grid.base_mva;
-    const Complex st = vt * std::conj(a.tf * vf + a.tt * vt) * grid.base_mva;
+    const Complex sf = times(v[f], std::conj(times(a.ff, v[f]) + times(a.ft, v[t]))) * grid.base_mva;
+    const Complex st = times(v[t], std::conj(times(a.tf, v[f]) + times(a.tt, v[t]))) * grid.base_mva;
     out.pf[k] = sf.real();
     out.qf[k] = sf.imag();
     out.pt[k] = st.real();
@@ -82,23 +89,23 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, const 
   branches(grid, network, state, out);
 
   const std::size_t n = static_cast<std::size_t>(network.nodes());
-  std::vector<Complex> s(n), scheduled(n), needed(n);
+  std::vector<Complex> s(n), load(n), needed(n);
   injections(problem, state, s);
-  out.pg.assign(grid.gen.size(), 0.0);
-  out.qg.assign(grid.gen.size(), 0.0);
-  const auto is_held = [&](int g) { return !held.held.empty() && held.held[g]; };
+  out.pg = held.held.empty() ? grid.gen.pg : held.p;
+  out.qg = held.held.empty() ? grid.gen.qg : held.q;
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
-    if (const int k = network.node_of_gen[g]; k >= 0) {
-      scheduled[k] += Complex(grid.gen.pg[g], grid.gen.qg[g]) / grid.base_mva;
-      out.pg[g] = held.held.empty() ? grid.gen.pg[g] : held.p[g];
-      out.qg[g] = held.held.empty() ? grid.gen.qg[g] : held.q[g];
+    if (network.node_of_gen[g] < 0) out.pg[g] = out.qg[g] = 0;
+  const auto is_held = [&](int g) { return !held.held.empty() && held.held[g]; };
+  for (std::size_t i = 0; i < grid.bus.size(); ++i)
+    if (const int k = network.node_of_bus[i]; k >= 0) {
+      const double p_share = grid.bus.zip.empty() ? 1 : grid.bus.zip[i][0];
+      const double q_share = grid.bus.zip.empty() ? 1 : grid.bus.zip[i][3];
+      load[k] += Complex(grid.bus.pd[i] * p_share, grid.bus.qd[i] * q_share) / grid.base_mva;
     }
-  // Load of a node: what its network says minus what its generators were scheduled to give.
   for (std::size_t k = 0; k < n; ++k) {
-    const Complex load =
-        scheduled[k] - Complex(network.p[k], network.q[k]) + dependent_load(problem, static_cast<int>(k), state.vm[k]);
-    needed[k] = (s[k] + load) * grid.base_mva;
-    out.load_mw += load.real() * grid.base_mva;
+    load[k] += dependent_load(problem, static_cast<int>(k), state.vm[k]);
+    needed[k] = (s[k] + load[k]) * grid.base_mva;
+    out.load_mw += load[k].real() * grid.base_mva;
     out.loss_mw += s[k].real() * grid.base_mva;
   }
   const auto by_node = generators_by_node(network);
@@ -140,15 +147,17 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, const 
 
 void branch_loading(const Grid& grid, const Problem& problem, const State& state, std::span<double> percent) {
   const Network& network = *problem.network;
+  std::vector<Complex> v(state.vm.size());
+  for (std::size_t i = 0; i < v.size(); ++i)
+    v[i] = std::polar(state.vm[i], state.va[i]);
   for (std::size_t k = 0; k < percent.size(); ++k) {
     percent[k] = nan;
     const int f = network.from_of_branch[k], t = network.to_of_branch[k];
     if (f < 0 || !(grid.branch.rate_a[k] > 0)) continue;
-    const Complex vf = std::polar(state.vm[f], state.va[f]), vt = std::polar(state.vm[t], state.va[t]);
     const BranchAdmittance& a = network.admittance[k];
-    percent[k] =
-        100 * grid.base_mva / grid.branch.rate_a[k] *
-        std::max(std::abs(vf) * std::abs(a.ff * vf + a.ft * vt), std::abs(vt) * std::abs(a.tf * vf + a.tt * vt));
+    const double from = state.vm[f] * std::abs(times(a.ff, v[f]) + times(a.ft, v[t]));
+    const double to = state.vm[t] * std::abs(times(a.tf, v[f]) + times(a.tt, v[t]));
+    percent[k] = 100 * grid.base_mva / grid.branch.rate_a[k] * std::max(from, to);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "layout.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <filesystem>
@@ -15,6 +16,13 @@ namespace fachwerk::dpf {
 namespace {
 
 using h5::Describe;
+
+// Chunks of about 64 KiB: whole scenarios, so that one of them is read cheaply.
+h5::Shape scenario_chunk(std::size_t scenarios, std::size_t width) {
+  const std::size_t rows =
+      std::clamp<std::size_t>(8192 / std::max<std::size_t>(width, 1), 1, std::max<std::size_t>(scenarios, 1));
+  return {rows, std::max<std::size_t>(width, 1)};
+}
 
 // The columns of the tables of /grid: name, units, meaning, place. One description for HDF5 and CSV, both ways.
 template <class Visit>
@@ -297,11 +305,9 @@ void write_header(h5::Output& file, const ResultHeader& header) {
 void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs) {
   const auto create = [&](const char* name, const char* units, const char* meaning, const char* axis,
                           std::size_t width) {
-    file.create_dataset<double>(std::string("/result/") + name, {scenarios, width},
-                                {.units = units,
-                                 .long_name = meaning,
-                                 .dims = {"scenario", axis},
-                                 .chunk = {1, std::max<std::size_t>(width, 1)}});
+    file.create_dataset<double>(
+        std::string("/result/") + name, {scenarios, width},
+        {.units = units, .long_name = meaning, .dims = {"scenario", axis}, .chunk = scenario_chunk(scenarios, width)});
   };
   if (outputs.voltages) {
     create("vm", "pu", "voltage magnitude, NaN at dead buses", "bus", grid.bus.size());
@@ -316,7 +322,7 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
                                {.units = "percent",
                                 .long_name = "larger end power over rate A, NaN without a rating",
                                 .dims = {"scenario", "branch"},
-                                .chunk = {1, grid.branch.size()}});
+                                .chunk = scenario_chunk(scenarios, grid.branch.size())});
   }
   if (outputs.generators && grid.gen.size() > 0) {
     create("pg", "MW", "active output", "gen", grid.gen.size());
@@ -324,25 +330,30 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
   }
 }
 
-void write_flows(h5::Output& file, std::size_t scenario, const Flows& flows, const Outputs& outputs) {
-  const auto row = [&]<class T>(const char* name, const std::vector<T>& values) {
-    if (!values.empty())
-      file.write_slab(std::string("/result/") + name, {scenario, 0}, {1, values.size()}, std::span<const T>(values));
+void write_flows(h5::Output& file, std::size_t first, const std::vector<const Flows*>& flows, const Outputs& outputs) {
+  const auto rows = [&]<class T>(const char* name, std::vector<T> Flows::*member) {
+    const std::size_t width = (flows[0]->*member).size();
+    if (width == 0) return;
+    std::vector<T> block;
+    block.reserve(width * flows.size());
+    for (const Flows* f : flows)
+      block.insert(block.end(), (f->*member).begin(), (f->*member).end());
+    file.write_slab(std::string("/result/") + name, {first, 0}, {flows.size(), width}, std::span<const T>(block));
   };
   if (outputs.voltages) {
-    row("vm", flows.vm);
-    row("va", flows.va);
+    rows("vm", &Flows::vm);
+    rows("va", &Flows::va);
   }
   if (outputs.flows) {
-    row("pf", flows.pf);
-    row("qf", flows.qf);
-    row("pt", flows.pt);
-    row("qt", flows.qt);
-    row("loading", flows.loading);
+    rows("pf", &Flows::pf);
+    rows("qf", &Flows::qf);
+    rows("pt", &Flows::pt);
+    rows("qt", &Flows::qt);
+    rows("loading", &Flows::loading);
   }
   if (outputs.generators) {
-    row("pg", flows.pg);
-    row("qg", flows.qg);
+    rows("pg", &Flows::pg);
+    rows("qg", &Flows::qg);
   }
 }
 
@@ -364,6 +375,157 @@ Flows read_flows(const h5::Node& file, std::size_t scenario, const Grid& grid) {
   row("pg", out.pg, grid.gen.size());
   row("qg", out.qg, grid.gen.size());
   return out;
+}
+
+ScenarioSource ScenarioSource::open(const std::string& path, const Grid& grid, const std::string& area) {
+  if (path != "-" && !is_hdf5(path) && path.ends_with(".m")) {
+    const formats::File text = formats::File::open(path);
+    ScenarioSource out;
+    out.grid_ = &grid;
+    out.changes_.emplace(grid, changes_of(evaluate_matpower(text.text(), text.name()), text.name()), area);
+    out.count_ = out.changes_->count();
+    return out;
+  }
+  h5::Input file = h5::Input::open(path);
+  auto out = in(file, grid, area);
+  if (!out) throw bad_input("{}: there are no /scenarios and no /changes in this file", path);
+  out->owned_ = std::move(file);
+  if (out->file_ != nullptr) out->file_ = &*out->owned_;
+  return std::move(*out);
+}
+
+std::optional<ScenarioSource> ScenarioSource::in(const h5::Node& file, const Grid& grid, const std::string& area) {
+  ScenarioSource out;
+  out.grid_ = &grid;
+  if (file.exists("/changes/newval")) {
+    const auto label = file.column<std::int64_t>("/changes/label");
+    const std::size_t n = label.size();
+    const auto probability = file.column<double>("/changes/prob", n),
+               value = file.column<double>("/changes/newval", n, true);
+    const auto table = file.column<std::int32_t>("/changes/table", n),
+               row = file.column<std::int32_t>("/changes/row", n),
+               column_number = file.column<std::int32_t>("/changes/col", n),
+               type = file.column<std::int32_t>("/changes/chgtype", n);
+    std::vector<Change> changes(n);
+    for (std::size_t i = 0; i < n; ++i)
+      changes[i] = {label[i], probability[i], table[i], row[i], column_number[i], type[i], value[i]};
+    out.changes_.emplace(grid, changes, area);
+    out.count_ = out.changes_->count();
+    return out;
+  }
+  if (!file.exists("/scenarios")) return {};
+  out.file_ = &file;
+  out.find_columns(grid);
+  if (file.exists("/scenarios/time")) out.time_ = file.column<double>("/scenarios/time", out.count_);
+  return out;
+}
+
+void ScenarioSource::find_columns(const Grid& grid) {
+  const auto add = [&](const char* name, std::vector<int> rows, std::vector<double> OperatingPoint::*target,
+                       const char* axis) {
+    const std::string path = std::string("/scenarios/") + name;
+    if (!file_->exists(path)) return;
+    const auto info = file_->info(path);
+    if (info.shape.size() != 2)
+      throw bad_input("{}:{}: expected 2 dimensions (scenario, {}), found {}", file_->name(), path, axis,
+                      info.shape.size());
+    if (count_ == 0) count_ = info.shape[0];
+    if (info.shape[0] != count_)
+      throw bad_input("{}:{}: expected {} scenarios as in the dataset before it, found {}", file_->name(), path, count_,
+                      info.shape[0]);
+    if (info.shape[1] != rows.size())
+      throw bad_input("{}:{}: expected {} columns ({}), found {}", file_->name(), path, rows.size(), axis,
+                      info.shape[1]);
+    columns_.push_back({path, std::move(rows), target, {}});
+  };
+  std::vector<int> loads, generators(grid.gen.size());
+  if (file_->exists("/scenarios/bus")) {
+    const auto known = bus_rows(grid);
+    for (const std::int64_t id : file_->column<std::int64_t>("/scenarios/bus")) {
+      const auto found = known.find(id);
+      if (found == known.end()) throw bad_input("{}:/scenarios/bus: there is no bus {} in the grid", file_->name(), id);
+      loads.push_back(found->second);
+    }
+  } else {
+    for (std::size_t i = 0; i < grid.bus.size(); ++i)
+      loads.push_back(static_cast<int>(i));
+  }
+  for (std::size_t g = 0; g < generators.size(); ++g)
+    generators[g] = static_cast<int>(g);
+  add("load_p", loads, &OperatingPoint::pd, "bus of /scenarios/bus");
+  add("load_q", loads, &OperatingPoint::qd, "bus of /scenarios/bus");
+  add("gen_p", generators, &OperatingPoint::pg, "generator");
+  add("gen_v", generators, &OperatingPoint::vg, "generator");
+  if (columns_.empty())
+    throw bad_input("{}:/scenarios: expected at least one of load_p, load_q, gen_p, gen_v", file_->name());
+}
+
+void ScenarioSource::load(std::size_t first, std::size_t count) {
+  first_ = first;
+  for (Column& c : columns_) {
+    c.values.resize(count * c.rows.size());
+    file_->read_slab(c.path, {first, 0}, {count, c.rows.size()}, std::span<double>(c.values));
+  }
+}
+
+void ScenarioSource::point(std::size_t s, OperatingPoint& point) const {
+  if (changes_) return changes_->apply(s, *grid_, point);
+  for (const Column& c : columns_) {
+    const double* row = &c.values[(s - first_) * c.rows.size()];
+    for (std::size_t i = 0; i < c.rows.size(); ++i)
+      (point.*c.target)[c.rows[i]] = row[i];
+  }
+}
+
+void ScenarioSource::write_labels(h5::Output& file) const {
+  if (changes_) file.column("/result/label", changes_->labels(), column("", "label of the change table", "scenario"));
+  if (!time_.empty()) file.column("/result/time", time_, column("s", "time", "scenario"));
+}
+
+namespace {
+std::vector<int> loaded_buses(const Grid& grid) {
+  std::vector<int> rows;
+  for (std::size_t i = 0; i < grid.bus.size(); ++i)
+    if (grid.bus.pd[i] != 0 || grid.bus.qd[i] != 0) rows.push_back(static_cast<int>(i));
+  return rows;
+}
+}  // namespace
+
+void create_scenarios(h5::Output& file, const Grid& grid, const std::vector<double>& time, std::size_t count) {
+  std::vector<std::int64_t> ids;
+  for (const int i : loaded_buses(grid))
+    ids.push_back(grid.bus.id[i]);
+  file.column("/scenarios/bus", ids, column("", "bus numbers of the load columns", "load"));
+  if (!time.empty()) file.column("/scenarios/time", time, column("s", "time", "scenario"));
+  const auto create = [&](const char* name, const char* units, const char* meaning, const char* axis,
+                          std::size_t width) {
+    file.create_dataset<double>(
+        std::string("/scenarios/") + name, {count, width},
+        {.units = units, .long_name = meaning, .dims = {"scenario", axis}, .chunk = scenario_chunk(count, width)});
+  };
+  create("load_p", "MW", "active load", "load", ids.size());
+  create("load_q", "MVAr", "reactive load", "load", ids.size());
+  create("gen_p", "MW", "active output", "gen", grid.gen.size());
+}
+
+void write_scenarios(h5::Output& file, const Grid& grid, std::size_t first, const std::vector<OperatingPoint>& points) {
+  const std::vector<int> rows = loaded_buses(grid);
+  std::vector<double> p, q, g;
+  for (const OperatingPoint& point : points) {
+    for (const int i : rows) {
+      p.push_back(point.pd[i]);
+      q.push_back(point.qd[i]);
+    }
+    g.insert(g.end(), point.pg.begin(), point.pg.end());
+  }
+  const auto write = [&](const char* name, const std::vector<double>& values) {
+    if (!values.empty())
+      file.write_slab(std::string("/scenarios/") + name, {first, 0}, {points.size(), values.size() / points.size()},
+                      std::span<const double>(values));
+  };
+  write("load_p", p);
+  write("load_q", q);
+  write("gen_p", g);
 }
 
 Grid read_csv(const std::string& folder) {

@@ -8,6 +8,7 @@
 #include "grid.hpp"
 #include "io/hdf5.hpp"
 #include "newton.hpp"
+#include "scenarios.hpp"
 
 /// The HDF5 layouts of the kinds power-case and power-flow, and the tables in text that dpf-import knows.
 namespace fachwerk::dpf {
@@ -43,9 +44,48 @@ void write_header(h5::Output& file, const ResultHeader& header);
 struct Outputs {
   bool voltages = true, flows = true, generators = true;
 };
-/// Creates the datasets of `scenarios` rows; `write_flows` fills one row.
+/// Creates the datasets of `scenarios` rows; `write_flows` fills those from `first` on.
 void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs);
-void write_flows(h5::Output& file, std::size_t scenario, const Flows& flows, const Outputs& outputs);
+void write_flows(h5::Output& file, std::size_t first, const std::vector<const Flows*>& flows, const Outputs& outputs);
+
+/// The scenarios of a run: dense tables of /scenarios, read a block at a time, or a change table (/changes, or a
+/// MATPOWER file).
+class ScenarioSource {
+ public:
+  /// From `path`, an HDF5 file with /scenarios or /changes, or a MATPOWER change table (.m).
+  static ScenarioSource open(const std::string& path, const Grid& grid, const std::string& area);
+  /// From an input that is already open; nothing if it has neither group.
+  static std::optional<ScenarioSource> in(const h5::Node& file, const Grid& grid, const std::string& area);
+
+  std::size_t count() const { return count_; }
+  const ChangeTable* changes() const { return changes_ ? &*changes_ : nullptr; }
+  /// Reads scenarios [first, first + count) into memory; `point` may be called for them, from any thread.
+  void load(std::size_t first, std::size_t count);
+  void point(std::size_t s, OperatingPoint& point) const;
+  /// Copies time and labels to an output's /result.
+  void write_labels(h5::Output& file) const;
+
+ private:
+  struct Column {
+    std::string path;
+    std::vector<int> rows;  ///< of the grid's table
+    std::vector<double> OperatingPoint::*target;
+    std::vector<double> values;  ///< the block in memory
+  };
+  void find_columns(const Grid& grid);
+
+  const Grid* grid_ = nullptr;
+  std::optional<h5::Input> owned_;
+  const h5::Node* file_ = nullptr;  ///< of dense scenarios
+  std::optional<ChangeTable> changes_;
+  std::vector<Column> columns_;
+  std::vector<double> time_;
+  std::size_t count_ = 0, first_ = 0;
+};
+
+/// Writes dense /scenarios of `count` rows: loads of the buses that have one, and generator outputs.
+void create_scenarios(h5::Output& file, const Grid& grid, const std::vector<double>& time, std::size_t count);
+void write_scenarios(h5::Output& file, const Grid& grid, std::size_t first, const std::vector<OperatingPoint>& points);
 
 /// bus.csv, branch.csv and gen.csv in a folder: the columns of /grid under the same names, and the results of one
 /// scenario if there are any.
