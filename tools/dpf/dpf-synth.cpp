@@ -1,0 +1,161 @@
+#include <algorithm>
+
+#include "cli/command.hpp"
+#include "cli/progress.hpp"
+#include "compute/parallel.hpp"
+#include "layout.hpp"
+#include "synth.hpp"
+
+using namespace fachwerk;
+
+namespace {
+
+struct Options {
+  std::string kind, input, output;
+  int steps = 288, buses = 2000, copies = 2, ties = 20;
+  double dt = 300, start_day = 0, sigma = -1, correlation = 0, low = 1, high = 1, tie_r = 0, tie_x = 0.1;
+  std::string tie_kind = "ring";
+};
+
+void summarise(cli::Session& session, const dpf::Grid& grid) {
+  session.summary.add("grid", grid.name);
+  session.summary.add("buses", grid.bus.size());
+  session.summary.add("branches", grid.branch.size());
+  session.summary.add("generators", grid.gen.size());
+}
+
+void write_grid_only(const Options& options, cli::Session& session, const dpf::Grid& grid, const h5::Node* source) {
+  h5::Output file = h5::Output::create(options.output, session.force);
+  file.stamp(session, "power-case", source);
+  dpf::write_grid(file, grid);
+  file.commit();
+  summarise(session, grid);
+}
+
+void make_scenarios(const Options& options, cli::Session& session, const dpf::LoadedGrid& input) {
+  const dpf::Grid& grid = input.grid;
+  const bool profile = options.kind == "profile";
+  const auto count = static_cast<std::size_t>(options.steps);
+  const dpf::ProfileOptions series{.seed = session.seed,
+                                   .step = options.dt,
+                                   .start_day = options.start_day,
+                                   .sigma = options.sigma < 0 ? 0.003 : options.sigma,
+                                   .correlation = options.correlation};
+  const dpf::MonteCarloOptions random{.seed = session.seed,
+                                      .sigma = options.sigma < 0 ? 0.05 : options.sigma,
+                                      .low = options.low,
+                                      .high = options.high};
+  std::vector<double> time;
+  if (profile)
+    for (std::size_t s = 0; s < count; ++s)
+      time.push_back(static_cast<double>(s) * options.dt);
+  h5::Output file = h5::Output::create(options.output, session.force);
+  file.stamp(session, "power-case", input.file ? &*input.file : nullptr);
+  dpf::write_grid(file, grid);
+  dpf::create_scenarios(file, grid, time, count);
+  file.attribute("/scenarios", "seed", static_cast<std::int64_t>(session.seed));
+  cli::Progress progress(session, "making", count, "scenarios");
+  constexpr std::size_t chunk = 256;
+  for (std::size_t first = 0; first < count; first += chunk) {
+    std::vector<dpf::OperatingPoint> points(std::min(chunk, count - first), dpf::OperatingPoint(grid));
+    compute::parallel_tasks(points.size(), [&](std::size_t i) {
+      if (profile)
+        dpf::profile_point(grid, series, first + i, points[i]);
+      else
+        dpf::monte_carlo_point(grid, random, first + i, points[i]);
+    });
+    dpf::write_scenarios(file, grid, first, points);
+    progress.advance(points.size());
+  }
+  if (input.file) file.carry(*input.file, {"/scenarios", "/result"});
+  file.commit();
+  summarise(session, grid);
+  session.summary.add("scenarios", count);
+  session.summary.add("seed", static_cast<std::int64_t>(session.seed));
+}
+
+dpf::Ties ties_of(const std::string& word) {
+  if (word == "random") return dpf::Ties::random;
+  if (word == "grid2d") return dpf::Ties::grid2d;
+  if (word == "tree") return dpf::Ties::tree;
+  return dpf::Ties::ring;
+}
+
+void make(const Options& options, cli::Session& session) {
+  if (options.low > options.high) throw usage_error("--low {} is above --high {}", options.low, options.high);
+  if (options.tie_r == 0 && options.tie_x == 0) throw usage_error("--tie-r and --tie-x must not both be 0");
+  if (options.kind == "ring") {
+    if (!options.input.empty()) throw usage_error("ring makes a grid from nothing: give only OUT");
+    return write_grid_only(options, session, dpf::ring_grid(options.buses, session.seed), nullptr);
+  }
+  if (options.input.empty()) throw usage_error("{} needs a grid IN", options.kind);
+  const dpf::LoadedGrid input = dpf::load_grid(options.input);
+  for (const auto& warning : input.warnings)
+    session.warn(warning);
+  if (options.kind == "supergrid")
+    return write_grid_only(options, session,
+                           dpf::super_grid(input.grid, options.copies, options.ties, ties_of(options.tie_kind),
+                                           options.tie_r, options.tie_x, session.seed),
+                           input.file ? &*input.file : nullptr);
+  make_scenarios(options, session, input);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  const cli::Command command{
+      .name = "dpf-synth",
+      .purpose = "make grids and scenarios for power-flow studies",
+      .description =
+          "profile: a time series of loads with the hourly, weekly and yearly shape of a country's demand and lognormal noise on "
+          "every load. montecarlo: random load patterns. In both, generator outputs follow the total load. supergrid: copies of a "
+          "grid joined by tie lines. ring: a random meshed grid of any size, made from its solution: voltages are drawn first and "
+          "the injections computed from them, so the voltages in the file solve it exactly.\n\n"
+          "Random numbers are keyed by seed, scenario and element: the same seed gives the same data with any number of threads.",
+      .arguments = {cli::choice("KIND", options.kind, {"profile", "montecarlo", "supergrid", "ring"}, "what to make"),
+                    cli::optional_input("IN", options.input, "grid (not for ring); - is stdin"),
+                    cli::output("OUT", options.output, "grid with /scenarios, or the made grid, kind power-case")},
+      .options =
+          {{"--steps", &options.steps, "scenarios of profile and montecarlo", {.minimum = 1, .maximum = 100000000}},
+           {"--dt", &options.dt, "time step of profile", {.unit = "s", .minimum = 1e-3}},
+           {"--start-day",
+            &options.start_day,
+            "day of the year at the first step, 0 = 1 January, a Sunday",
+            {.minimum = 0, .maximum = 366}},
+           {"--sigma",
+            &options.sigma,
+            "of the lognormal noise of a load; default .003 for profile, .05 for montecarlo",
+            {.minimum = -1, .maximum = 2}},
+           {"--correlation",
+            &options.correlation,
+            "of the noise from step to step (AR(1))",
+            {.minimum = 0, .maximum = 0.9999}},
+           {"--low",
+            &options.low,
+            "lower end of the factor that all loads of a montecarlo scenario share",
+            {.minimum = 0}},
+           {"--high", &options.high, "its upper end", {.minimum = 0}},
+           {"--buses", &options.buses, "size of a ring grid", {.minimum = 4, .maximum = 100000000}},
+           {"--copies", &options.copies, "copies of a supergrid", {.minimum = 1, .maximum = 100000}},
+           {"--ties", &options.ties, "tie lines a copy", {.minimum = 0, .maximum = 100000}},
+           {"--tie-kind",
+            &options.tie_kind,
+            "which copies are joined",
+            {.choices = {"random", "ring", "grid2d", "tree"}}},
+           {"--tie-r", &options.tie_r, "series resistance of a tie", {.unit = "pu"}},
+           {"--tie-x", &options.tie_x, "series reactance of a tie", {.unit = "pu"}}},
+      .examples =
+          {{"dpf-synth profile --steps 288 case14.h5 day.h5", "A day in steps of five minutes."},
+           {"dpf-synth montecarlo --steps 10000 --sigma .1 --low .7 --high 1.1 case118.h5 - | dpf-solve - out.h5",
+            "Random load patterns, solved at once."},
+           {"dpf-synth ring --buses 3000 grid.h5", "A made grid whose solution is known."}},
+      .reference =
+          "Oez, Hoerter, Phipps, Debus, Streit, Goetz: Differentiable Power-Flow Optimization. arXiv 2603.28203 (2026), section 4.",
+      .reads = "/grid/{bus,gen,branch}/*  as dpf-import writes it",
+      .writes =
+          "/grid/*\n/scenarios/bus[load]  numbers of the buses with load\n/scenarios/{load_p,load_q}[scenario,load]  MW, MVAr\n"
+          "/scenarios/gen_p[scenario,gen]  MW\n/scenarios/time[scenario]  s (profile)",
+      .standard = {.threads = true, .seed = true}};
+  return command.run(argc, argv, [&](cli::Session& session) { make(options, session); });
+}
