@@ -29,7 +29,25 @@ FACHWERK_HD void combine_pairwise(T* values, std::size_t count, const Combine& c
       values[i] = combine(values[i], values[i + gap]);
 }
 
-/// Reduces one block.
+/// combine of map(begin) ... map(begin + length - 1), one block, in the order of its lanes. A function of values, not
+/// of members: the lanes then stay in vector registers.
+template <class T, class Map, class Combine>
+FACHWERK_HD T reduce_block(std::size_t begin, std::size_t length, T identity, Map map, Combine combine) {
+  constexpr std::size_t lanes = ReductionOrder::lanes;
+  T lane[lanes];
+  for (std::size_t l = 0; l < lanes; ++l)
+    lane[l] = identity;
+  std::size_t i = 0;
+  for (; i + lanes <= length; i += lanes)
+    for (std::size_t l = 0; l < lanes; ++l)
+      lane[l] = combine(lane[l], map(begin + i + l));
+  for (std::size_t l = 0; i + l < length; ++l)
+    lane[l] = combine(lane[l], map(begin + i + l));
+  combine_pairwise(lane, lanes, combine);
+  return lane[0];
+}
+
+/// Reduces block `index` of n items.
 template <class T, class Map, class Combine>
 struct ReduceBlock {
   std::size_t n;
@@ -38,22 +56,10 @@ struct ReduceBlock {
   Combine combine;
   T* partial;
 
-  FACHWERK_HD void operator()(std::size_t block) const {
-    constexpr std::size_t lanes = ReductionOrder::lanes;
-    const std::size_t begin = block * ReductionOrder::block;
-    const std::size_t rest = n - begin;
-    const std::size_t length = rest < ReductionOrder::block ? rest : ReductionOrder::block;
-    T lane[lanes];
-    for (std::size_t l = 0; l < lanes; ++l)
-      lane[l] = identity;
-    std::size_t i = 0;
-    for (; i + lanes <= length; i += lanes)
-      for (std::size_t l = 0; l < lanes; ++l)
-        lane[l] = combine(lane[l], map(begin + i + l));
-    for (std::size_t l = 0; i + l < length; ++l)
-      lane[l] = combine(lane[l], map(begin + i + l));
-    combine_pairwise(lane, lanes, combine);
-    partial[block] = lane[0];
+  FACHWERK_HD void operator()(std::size_t index) const {
+    const std::size_t begin = index * ReductionOrder::block;
+    const std::size_t length = n - begin < ReductionOrder::block ? n - begin : ReductionOrder::block;
+    partial[index] = reduce_block(begin, length, identity, map, combine);
   }
 };
 
@@ -90,16 +96,14 @@ inline namespace device_code {
 inline namespace host_code {
 #endif
 
-/// combine(map(0), map(1), ... map(n-1)) in the order of ReductionOrder; `identity` for n = 0. `map(i)` gives a T and
-/// `combine(T, T)` is associative up to rounding; both are function objects with FACHWERK_HD call operators.
+/// The reduced blocks of ReductionOrder, in order; none for n = 0.
 template <class T, class Map, class Combine>
-T reduce(Device device, std::size_t n, T identity, const Map& map, const Combine& combine) {
-  if (n == 0) return identity;
-  const std::size_t blocks = (n + ReductionOrder::block - 1) / ReductionOrder::block;
+std::vector<T> reduce_blocks(Device device, std::size_t n, T identity, const Map& map, const Combine& combine) {
+  const std::size_t blocks = n / ReductionOrder::block + (n % ReductionOrder::block != 0 ? 1 : 0);
   std::vector<T> partial(blocks);
   detail::ReduceBlock<T, Map, Combine> job{n, identity, map, combine, partial.data()};
-  if (device.is_cpu()) {
-    parallel_for(device, blocks, job);
+  if (device.is_cpu() || n == 0) {
+    parallel_for(Device::cpu(), blocks, job);
   } else {
 #ifdef __CUDACC__
     Buffer<T> on_device(device, blocks);
@@ -113,7 +117,16 @@ T reduce(Device device, std::size_t n, T identity, const Map& map, const Combine
     detail::no_device_code(device);
 #endif
   }
-  detail::combine_pairwise(partial.data(), blocks, combine);
+  return partial;
+}
+
+/// combine(map(0), map(1), ... map(n-1)) in the order of ReductionOrder; `identity` for n = 0. `map(i)` gives a T and
+/// `combine(T, T)` is associative up to rounding; both are function objects with FACHWERK_HD call operators.
+template <class T, class Map, class Combine>
+T reduce(Device device, std::size_t n, T identity, const Map& map, const Combine& combine) {
+  std::vector<T> partial = reduce_blocks(device, n, identity, map, combine);
+  if (partial.empty()) return identity;
+  detail::combine_pairwise(partial.data(), partial.size(), combine);
   return partial[0];
 }
 

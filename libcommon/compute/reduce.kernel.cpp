@@ -1,6 +1,7 @@
 #include "compute/reduce.hpp"
 
-#include <limits>
+#include <algorithm>
+#include <cmath>
 
 // Fixed order means fixed rounding: no fused multiply-add where the target has one (set for this file in
 // compute.cmake).
@@ -24,21 +25,25 @@ struct Plus {
   FACHWERK_HD double operator()(double a, double b) const { return a + b; }
 };
 
-/// value and index of item i, its sign turned for a minimum.
+/// Item i, its sign turned for a minimum. NaN becomes the largest value: plain comparisons can be vectorised then.
 template <class T>
 struct Signed {
   const T* x;
   double sign;
-  FACHWERK_HD Extreme operator()(std::size_t i) const { return {sign * double(x[i]), i}; }
+  FACHWERK_HD double operator()(std::size_t i) const {
+    const double value = sign * double(x[i]);
+    return value == value ? value : HUGE_VAL;
+  }
+};
+
+template <class T>
+struct IsNan {
+  const T* x;
+  FACHWERK_HD double operator()(std::size_t i) const { return x[i] == x[i] ? 0 : 1; }
 };
 
 struct Larger {
-  FACHWERK_HD static bool before(const Extreme& a, const Extreme& b) {
-    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    if (a_nan || b_nan) return a_nan && (!b_nan || a.index < b.index);
-    return a.value > b.value || (a.value == b.value && a.index < b.index);
-  }
-  FACHWERK_HD Extreme operator()(const Extreme& a, const Extreme& b) const { return before(b, a) ? b : a; }
+  FACHWERK_HD double operator()(double a, double b) const { return b > a ? b : a; }
 };
 
 template <class T>
@@ -68,13 +73,28 @@ double dot_of(View<const T> x, View<const T> y) {
   return reduce(x.device(), x.size(), 0.0, Product<T>{x.data(), y.data()}, Plus{});
 }
 
+/// The first item that `is_it`, in the first block that has `mark`.
+template <class T, class IsIt>
+Extreme first_in(View<const T> x, const std::vector<double>& blocks, double mark, const IsIt& is_it) {
+  const auto block = static_cast<std::size_t>(std::find(blocks.begin(), blocks.end(), mark) - blocks.begin());
+  const std::size_t begin = block * ReductionOrder::block;
+  std::vector<T> items(std::min(ReductionOrder::block, x.size() - begin));
+  copy<T>(x.part(begin, items.size()), View<T>(items));
+  const auto place = std::find_if(items.begin(), items.end(), is_it);
+  return {double(*place), begin + static_cast<std::size_t>(place - items.begin())};
+}
+
 template <class T>
 Extreme extreme_of(View<const T> x, double sign) {
   if (x.size() == 0) throw std::invalid_argument("compute: extreme value of an empty array");
-  const Extreme none{-std::numeric_limits<double>::infinity(), std::numeric_limits<std::size_t>::max()};
-  Extreme found = reduce(x.device(), x.size(), none, Signed<T>{x.data(), sign}, Larger{});
-  found.value *= sign;
-  return found;
+  const auto blocks = reduce_blocks(x.device(), x.size(), -HUGE_VAL, Signed<T>{x.data(), sign}, Larger{});
+  const double extreme = *std::max_element(blocks.begin(), blocks.end());
+  if (extreme == HUGE_VAL) {  // NaN among them?
+    const auto marks = reduce_blocks(x.device(), x.size(), 0.0, IsNan<T>{x.data()}, Larger{});
+    if (*std::max_element(marks.begin(), marks.end()) > 0)
+      return first_in(x, marks, 1.0, [](T value) { return value != value; });
+  }
+  return first_in(x, blocks, extreme, [&](T value) { return sign * double(value) == extreme; });
 }
 
 }  // namespace
