@@ -126,10 +126,10 @@ inline namespace host_code {
 
 /// fn(i) for i in [0, n), in any order and at once: on the CPU by all threads, each with one contiguous share; on a
 /// CUDA device a thread an index, not waited for. `fn` is a function object with `FACHWERK_HD void
-/// operator()(std::size_t) const` that holds pointers and numbers; it must not depend on the order. Prefer a named
-/// struct to a lambda: in a CUDA build the host side of a lambda cannot be inlined. On the CPU an exception of `fn`
-/// comes out; device code cannot throw. On a CUDA device the calling file must be listed in `fachwerk_device_sources`
-/// (compute/compute.cmake).
+/// operator()(std::size_t) const` that holds pointers and numbers; it must not depend on the order. Make it a named
+/// struct where it shall run on a device: for nvcc a lambda may have no init-captures, and the CPU's side of it is not
+/// inlined. On the CPU an exception of `fn` comes out; device code cannot throw. For a CUDA device the calling file
+/// must be listed in `fachwerk_device_sources` (compute/compute.cmake).
 template <class Fn>
 void parallel_for(Device device, std::size_t n, const Fn& fn) {
   if (n == 0) return;
