@@ -109,6 +109,11 @@ class Canvas {
     plcol0(1);
     plwidth(line_width * font_ / 15);
   }
+  /// 0 is a solid line, higher numbers are broken ones.
+  void dash(std::size_t pattern) {
+    constexpr std::array<PLINT, 3> styles = {1, 2, 3};
+    pllsty(styles[pattern % styles.size()]);
+  }
   void line(double x0, double y0, double x1, double y1) { pljoin(x0, y0, x1, y1); }
   void polyline(std::span<const double> x, std::span<const double> y) {
     if (x.size() > 1) plline(static_cast<PLINT>(x.size()), x.data(), y.data());
@@ -524,11 +529,13 @@ void draw_legend(Canvas& canvas, const Figure& figure, const Layout& layout) {
     if (series.name.empty()) continue;
     if (++named > most) continue;
     canvas.pen(line_colours[s % line_colours.size()], 1.8);
+    canvas.dash(s / line_colours.size());
     if (series.points)
       dot(canvas, left + 0.75 * em, y, 0.25 * em);
     else
       canvas.line(left, y, left + 1.5 * em, y);
     canvas.pen(ink);
+    canvas.dash(0);
     canvas.text(left + 2 * em, y, Align::left, escaped(series.name), 0.9);
     y -= 1.5 * em;
     ++listed;
@@ -752,11 +759,15 @@ void draw(Canvas& canvas, const Figure& figure) {
     draw_grid(canvas, layout);
   if (figure.histogram) draw_histogram(canvas, layout, *figure.histogram);
   canvas.clip(layout.plot);
-  for (std::size_t s = 0; s < figure.series.size(); ++s) {
-    const auto& series = figure.series[s];
-    canvas.pen(line_colours[s % line_colours.size()], 1.6);
-    series.points ? draw_points(canvas, layout, series, map) : draw_line(canvas, layout, series);
-  }
+  for (const bool points : {false, true})  // points lie over lines
+    for (std::size_t s = 0; s < figure.series.size(); ++s) {
+      const auto& series = figure.series[s];
+      if (series.points != points) continue;
+      canvas.pen(line_colours[s % line_colours.size()], 1.6);
+      canvas.dash(s / line_colours.size());
+      points ? draw_points(canvas, layout, series, map) : draw_line(canvas, layout, series);
+    }
+  canvas.dash(0);
   draw_axes(canvas, figure, layout);
   draw_legend(canvas, figure, layout);
   if (layout.colour) draw_colour_bar(canvas, figure, layout, map);

@@ -118,16 +118,16 @@ std::vector<Row> tree_rows(const std::vector<tree::Item>& items, const Options& 
     if (!item.dataset && item.path != "/") name += "/";
     Row row = {prefixes[i] + name};
     if (item.dataset) {
-      row.insert(row.end(), {item.info.name, shape_text(item), item.units,
-                             item.long_name == item.path.substr(slash + 1) ? "" : item.long_name, storage_text(item)});
+      row.insert(row.end(), {item.info.name, shape_text(item), item.units});
       if (options.statistics) {
-        row.back().clear();
-        if (item.moments)
-          row.insert(row.end() - 1, {number_text(item.moments->minimum), number_text(item.moments->maximum),
-                                     number_text(item.moments->count > 0 ? item.moments->mean : NAN),
-                                     number_text(item.moments->deviation()), std::to_string(item.moments->nan),
-                                     std::to_string(item.moments->infinite)});
+        const auto& m = item.moments;
+        row.insert(row.end(), {m ? number_text(m->minimum) : "", m ? number_text(m->maximum) : "",
+                               m ? number_text(m->count > 0 ? m->mean : NAN) : "", m ? number_text(m->deviation()) : "",
+                               m ? std::to_string(m->nan) : "", m ? std::to_string(m->infinite) : ""});
+      } else {
+        row.push_back(storage_text(item));
       }
+      row.push_back(item.long_name == item.path.substr(slash + 1) ? "" : item.long_name);
     }
     rows.push_back(std::move(row));
     if (options.attributes)
@@ -146,8 +146,9 @@ void print_text(formats::Sink& out, const h5::Input& file, const std::vector<tre
   if (const auto creator = file.text("/", "creator")) out.write(fmt::format(", made by {}", *creator));
   out.write("\n");
   auto rows = tree_rows(items, options);
-  if (options.statistics) rows.insert(rows.begin(), {"", "", "", "", "", "min", "max", "mean", "std", "NaN", "inf"});
-  print_rows(out, rows, {false, false, false, false, false, options.statistics});
+  if (options.statistics) rows.insert(rows.begin(), {"", "", "", "", "min", "max", "mean", "std", "NaN", "inf", ""});
+  const bool numbers = options.statistics;
+  print_rows(out, rows, {false, false, false, false, numbers, numbers, numbers, numbers, numbers, numbers, false});
   if (items.size() == 1 && items.front().dataset) {
     const auto values = tree::first_values(file, items.front(), 10);
     if (!values.empty())

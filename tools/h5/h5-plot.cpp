@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
       .description =
           "Without options the picture follows from the file's kind: the voltage profile of a power flow, a colour "
           "composite of a "
-          "hyperspectral cube, triggers over frequency, the learning curves of a model, the columns of a table; of "
+          "hyperspectral cube, spectra, decays and series over their axis, triggers over frequency, the learning curves of a model, the columns of a table; of "
           "other files, lines for "
           "one dimension, an image with a colour bar for two, a composite for three. Titles and axes come from "
           "long_name, units and dims.\n\n"

@@ -403,6 +403,22 @@ bool has(const h5::Node& file, const std::string& path) {
   return file.exists(path) && file.is_dataset(path);
 }
 
+/// The dataset that a file is about: the one of most values.
+std::string largest(const h5::Node& file) {
+  std::string best;
+  std::size_t most = 0;
+  file.visit([&](const std::string& path, bool dataset) {
+    if (!dataset) return;
+    const auto info = file.info(path);
+    if (is_numeric(info) && formats::count(info.shape) > most) {
+      most = formats::count(info.shape);
+      best = path;
+    }
+  });
+  if (best.empty()) throw bad_input("{}: holds no numbers that could be drawn", file.name());
+  return best;
+}
+
 /// |V| at every bus, with the limits of the grid; of many scenarios the lowest, the median and the highest.
 std::optional<plot::Figure> voltage_profile(const h5::Node& file) {
   const auto path = has(file, "/result/vm") ? "/result/vm" : "/grid/bus/vm";
@@ -412,10 +428,9 @@ std::optional<plot::Figure> voltage_profile(const h5::Node& file) {
   const std::size_t buses = shape.empty() ? 0 : shape.back();
   if (buses == 0) return {};
   const std::size_t scenarios = shape.size() == 2 ? shape[0] : 1;
-  const bool few = buses <= 60;
-  // A few buses are known by their numbers.
+  if (const auto name = file.text("/grid", "name"); name && !name->empty()) figure.title += ": " + *name;
   std::vector<double> numbers;
-  if (few && has(file, "/grid/bus/id")) numbers = slab(file, "/grid/bus/id", {0}, {buses});
+  if (has(file, "/grid/bus/id")) numbers = slab(file, "/grid/bus/id", {0}, {buses});
   const bool consecutive =
       !numbers.empty() && std::adjacent_find(numbers.begin(), numbers.end(),
                                              [](double a, double b) { return b != a + 1; }) == numbers.end();
@@ -446,7 +461,7 @@ std::optional<plot::Figure> voltage_profile(const h5::Node& file) {
         high[first + b] = one.empty() ? NAN : one.back();
       }
     }
-    figure.title = fmt::format("Voltage profile of {} scenarios", scenarios);
+    figure.title += fmt::format(" ({} scenarios)", scenarios);
     add("highest", std::move(high), false);
     add("median", std::move(middle), false);
     add("lowest", std::move(low), false);
@@ -490,6 +505,38 @@ std::optional<plot::Figure> learning_curves(const h5::Node& file) {
   return {};
 }
 
+/// Strain of each detector over its samples.
+std::optional<plot::Figure> strains(const h5::Node& file) {
+  Request request;
+  for (const auto& group : file.children("/"))
+    if (const auto path = "/" + group + "/x"; has(file, path) && file.info(path).shape.size() == 1)
+      request.y.push_back(path);
+  if (request.y.empty()) return {};
+  auto figure = series_figure(file, request, false);
+  for (std::size_t s = 0; s < figure.series.size(); ++s)
+    figure.series[s].name = request.y[s].substr(1, request.y[s].rfind('/') - 1);
+  if (figure.x_label == "index") figure.x_label = "sample";
+  return figure;
+}
+
+/// The largest array over the axis that comes with it: spectra over wavelengths, decays and series over time.
+std::optional<plot::Figure> curves_over_axis(const h5::Node& file) {
+  Request request{.y = {largest(file)}};
+  const auto path = request.y.front();
+  const auto shape = file.info(path).shape;
+  if (shape.empty() || shape.size() > 2) return {};
+  const auto group = path.substr(0, path.rfind('/'));
+  for (const char* name : {"wavelength", "energy", "frequency", "time", "t", "x", "nm"})
+    for (const auto& place : {group + "/" + name, std::string("/") + name}) {
+      if (!request.x.empty() || place == path || !has(file, place)) continue;
+      const auto info = file.info(place);
+      if (is_numeric(info) && info.shape.size() == 1 &&
+          (info.shape[0] == shape.front() || info.shape[0] == shape.back()))
+        request.x = place;
+    }
+  return series_figure(file, request, false);
+}
+
 std::optional<plot::Figure> triggers(const h5::Node& file) {
   Request request{.x = "/triggers/f_hz", .y = {"/triggers/snr"}};
   if (!has(file, request.x)) request.x = "/triggers/omega";
@@ -520,22 +567,6 @@ std::optional<plot::Figure> table_curves(const h5::Node& file) {
   auto figure = series_figure(file, request, false);
   if (request.x.empty()) figure.x_label = "row";
   return figure;
-}
-
-/// The dataset that a file is about: the one of most values.
-std::string largest(const h5::Node& file) {
-  std::string best;
-  std::size_t most = 0;
-  file.visit([&](const std::string& path, bool dataset) {
-    if (!dataset) return;
-    const auto info = file.info(path);
-    if (is_numeric(info) && formats::count(info.shape) > most) {
-      most = formats::count(info.shape);
-      best = path;
-    }
-  });
-  if (best.empty()) throw bad_input("{}: holds no numbers that could be drawn", file.name());
-  return best;
 }
 
 plot::Figure dataset_figure(const h5::Node& file, Request request) {
@@ -570,6 +601,8 @@ plot::Figure automatic_figure(const h5::Node& file, const Request& request) {
   std::optional<plot::Figure> figure;
   if (kind == "power-flow" || kind == "power-case") figure = voltage_profile(file);
   if (kind == "gw-triggers") figure = triggers(file);
+  if (kind == "gw-data") figure = strains(file);
+  if (kind == "spectra" || kind == "decays" || kind == "series") figure = curves_over_axis(file);
   if (kind == "model") figure = learning_curves(file);
   if (kind == "table") figure = table_curves(file);
   if (figure) return *figure;
