@@ -295,7 +295,7 @@ int main(int argc, char** argv) {
           "csv, tsv: a group is written as a table, a column for each of its datasets of equal length under a header "
           "with their names. "
           "Without --dataset it is the table that the file is about: the buses of a power flow with their solved "
-          "voltages, triggers, epochs "
+          "voltages (of many scenarios, a row for each), triggers, epochs "
           "of a training, else the group with most columns. `--dataset /result/vm` writes one dataset: an array of two "
           "dimensions row by row "
           "without a header, one of more with the leading indices first. Numbers are written with the digits that make "

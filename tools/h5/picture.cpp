@@ -217,22 +217,22 @@ struct Plane {
 /// Every so many rows and columns, so that no side is longer than `most_side`.
 plot::Image read_plane(const h5::Node& file, const Plane& plane) {
   const std::size_t rows = plane.shape[plane.row_axis], columns = plane.shape[plane.column_axis];
-  const std::size_t row_step = (rows + most_side - 1) / most_side, column_step = (columns + most_side - 1) / most_side;
-  plot::Image image{
-      .rows = (rows + std::max<std::size_t>(row_step, 1) - 1) / std::max<std::size_t>(row_step, 1),
-      .columns = (columns + std::max<std::size_t>(column_step, 1) - 1) / std::max<std::size_t>(column_step, 1)};
   if (rows == 0 || columns == 0)
     throw bad_input("{}:{}: an image of {} x {} pixels", file.name(), plane.path, rows, columns);
+  const std::size_t row_step = (rows + most_side - 1) / most_side, column_step = (columns + most_side - 1) / most_side;
+  plot::Image image{.rows = (rows + row_step - 1) / row_step, .columns = (columns + column_step - 1) / column_step};
   image.values.reserve(image.rows * image.columns);
-  const std::size_t at_once = row_step > 1 ? 1 : std::max<std::size_t>(1, slab_values / columns);
-  for (std::size_t row = 0; row < rows; row += at_once * row_step) {
+  // Whole blocks of rows, also where only some are kept: chunks are unpacked once.
+  const std::size_t at_once = std::max<std::size_t>(1, slab_values / columns / row_step) * row_step;
+  for (std::size_t first = 0; first < rows; first += at_once) {
     Shape offset = plane.offset, length(offset.size(), 1);
-    offset[plane.row_axis] = row;
-    length[plane.row_axis] = std::min(at_once, rows - row);
+    offset[plane.row_axis] = first;
+    length[plane.row_axis] = std::min(at_once, rows - first);
     length[plane.column_axis] = columns;
     const auto values = slab(file, plane.path, offset, length);
-    for (std::size_t i = 0; i < values.size(); i += column_step)
-      image.values.push_back(values[i]);
+    for (std::size_t row = 0; row < length[plane.row_axis]; row += row_step)
+      for (std::size_t column = 0; column < columns; column += column_step)
+        image.values.push_back(values[row * columns + column]);
   }
   return image;
 }

@@ -107,6 +107,10 @@ Table columns_table(const h5::Node& file, const std::vector<std::string>& paths)
 
 Table main_table(const h5::Node& file) {
   const auto kind = file.kind();
+  // Of many scenarios each is a row.
+  if (kind == "power-flow" && file.exists("/result/vm") && file.info("/result/vm").shape.size() == 2 &&
+      file.info("/result/vm").shape[0] > 1)
+    return group_table(file, "/result");
   const std::map<std::string, std::vector<std::string>> by_kind = {{"power-flow", {"/grid/bus"}},
                                                                    {"power-case", {"/grid/bus"}},
                                                                    {"gw-triggers", {"/triggers"}},
