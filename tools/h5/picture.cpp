@@ -14,7 +14,7 @@ namespace {
 using formats::Shape;
 
 constexpr std::size_t most_points = std::size_t{1} << 18;  // of a line that is read whole
-constexpr std::size_t most_side = 4096;                    // pixels of an image that are read
+constexpr std::size_t most_side = 2048;                    // pixels of an image that are read
 constexpr std::size_t slab_values = std::size_t{1} << 22;
 
 std::string base_name(const std::string& path) {
