@@ -1,0 +1,63 @@
+#include "cube.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace fachwerk::hyde {
+
+std::size_t Source::valid_pixels() const {
+  if (valid.empty()) return extent.pixels();
+  return static_cast<std::size_t>(std::count_if(valid.begin(), valid.end(), [](auto v) { return v != 0; }));
+}
+
+void Source::each_block(const std::function<void(std::size_t, std::size_t, std::span<const float>)>& fn) const {
+  const std::size_t step = block_rows == 0 ? extent.rows : std::min(block_rows, extent.rows);
+  std::vector<float> scratch;
+  for (std::size_t row = 0; row < extent.rows; row += step) {
+    const std::size_t rows = std::min(step, extent.rows - row);
+    fn(row, rows, read(row, rows, scratch));
+  }
+}
+
+Source memory_source(std::span<const float> cube, Extent extent, std::size_t block_rows) {
+  const std::size_t row_size = extent.cols * extent.bands;
+  return {extent,
+          [cube, row_size](std::size_t row, std::size_t rows, std::vector<float>&) {
+            return cube.subspan(row * row_size, rows * row_size);
+          },
+          {},
+          block_rows};
+}
+
+Sink memory_sink(std::span<float> cube, Extent extent) {
+  const std::size_t row_size = extent.cols * extent.bands;
+  return [cube, row_size](std::size_t row, std::size_t, std::span<const float> spectra) {
+    std::copy(spectra.begin(), spectra.end(), cube.begin() + static_cast<std::ptrdiff_t>(row * row_size));
+  };
+}
+
+void transpose(const float* in, std::size_t rows, std::size_t cols, std::size_t in_stride, float* out,
+               std::size_t out_stride) {
+  constexpr std::size_t tile = 16;
+  for (std::size_t i0 = 0; i0 < rows; i0 += tile)
+    for (std::size_t j0 = 0; j0 < cols; j0 += tile) {
+      const std::size_t i1 = std::min(i0 + tile, rows), j1 = std::min(j0 + tile, cols);
+      for (std::size_t j = j0; j < j1; ++j)
+        for (std::size_t i = i0; i < i1; ++i) out[j * out_stride + i] = in[i * in_stride + j];
+    }
+}
+
+void read_planes(const Source& source, std::size_t band, std::span<float> planes) {
+  const auto [height, cols, bands] = source.extent;
+  const std::size_t pixels = source.extent.pixels(), count = planes.size() / pixels;
+  source.each_block([&, cols = cols, bands = bands](std::size_t row, std::size_t rows, std::span<const float> spectra) {
+    constexpr std::size_t panel = 1024;
+    const std::size_t first = row * cols, block = rows * cols;
+#pragma omp parallel for schedule(static)
+    for (std::size_t p = 0; p < block; p += panel)
+      transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands,
+                planes.data() + first + p, pixels);
+  });
+}
+
+}  // namespace fachwerk::hyde

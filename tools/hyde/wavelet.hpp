@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fachwerk::hyde {
+
+/// An orthonormal wavelet by its analysis filters; synthesis is their time reverse.
+struct Wavelet {
+  std::vector<double> low;   ///< h, sums to sqrt 2
+  std::vector<double> high;  ///< g_k = (-1)^(k+1) h_(2K-1-k)
+};
+
+/// Daubechies' wavelet with `order` vanishing moments, 1 to 20, by spectral factorisation (extremal phase).
+Wavelet daubechies(int order);
+/// Symlet of `order` 2 to 10: the factor of the same polynomial with the most linear phase.
+Wavelet symlet(int order);
+/// "db1" to "db20", "sym2" to "sym10", "haar". Throws usage_error for another name.
+Wavelet wavelet_by_name(const std::string& name);
+
+/// A rectangle of coefficients. Level 0 is the smooth part, 1 the coarsest details, up to the number of levels.
+struct Subband {
+  int level;
+  std::size_t row, col, rows, cols;
+};
+
+/// Two-dimensional orthonormal wavelet transform of one image plane: periodised filters, after the plane was padded at its
+/// far edges to multiples of 2^levels by half-sample symmetric extension. White noise stays white where nothing was padded.
+class Dwt2 {
+ public:
+  Dwt2(std::size_t rows, std::size_t cols, const Wavelet& wavelet, int levels);
+
+  std::size_t rows() const { return padded_rows_; }
+  std::size_t cols() const { return padded_cols_; }
+  std::size_t size() const { return padded_rows_ * padded_cols_; }
+  /// Smooth part, then level by level, coarse to fine: horizontal, vertical, diagonal details.
+  const std::vector<Subband>& subbands() const { return subbands_; }
+  /// 0 where a coefficient is smooth, else its level; [size()].
+  std::vector<std::uint8_t> level_map() const;
+
+  /// coefficients [rows()][cols()] of plane [rows][cols]. The two must not overlap.
+  void forward(std::span<const float> plane, std::span<float> coefficients) const;
+  /// The plane, cropped. `coefficients` are used up.
+  void inverse(std::span<float> coefficients, std::span<float> plane) const;
+  /// Transpose of `forward`: the inverse, with the padding folded back. `coefficients` are used up.
+  void adjoint(std::span<float> coefficients, std::span<float> plane) const;
+
+ private:
+  void inverse_levels(std::span<float> coefficients) const;
+
+  std::size_t rows_, cols_, padded_rows_, padded_cols_;
+  int levels_;
+  std::vector<float> low_, high_;
+  std::vector<Subband> subbands_;
+};
+
+}  // namespace fachwerk::hyde
