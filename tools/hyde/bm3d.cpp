@@ -14,14 +14,14 @@ namespace fachwerk::hyde {
 namespace {
 
 constexpr std::size_t kBlock = 8, kArea = kBlock * kBlock, kStep = 3;
-constexpr std::ptrdiff_t kReach = 19;        // search window 2 * 19 + 1 = 39
+constexpr std::ptrdiff_t kReach = 19;         // search window 2 * 19 + 1 = 39
 constexpr std::size_t kStripReferences = 12;  // rows of reference blocks that share an accumulator
 constexpr std::size_t kMostBlocks = 32;
 
 struct Table {
-  alignas(64) std::array<float, kArea> dct{};            // T: coefficients = T x Tᵀ
+  alignas(64) std::array<float, kArea> dct{};  // T: coefficients = T x Tᵀ
   alignas(64) std::array<float, kArea> dct_transposed{};
-  alignas(64) std::array<float, kArea> window{};         // Kaiser, beta 2
+  alignas(64) std::array<float, kArea> window{};  // Kaiser, beta 2
 };
 
 double bessel_i0(double x) {
@@ -37,7 +37,8 @@ Table make_table() {
   Table table;
   for (std::size_t k = 0; k < kBlock; ++k)
     for (std::size_t n = 0; n < kBlock; ++n) {
-      const double v = std::cos(std::numbers::pi * static_cast<double>((2 * n + 1) * k) / 16) * (k == 0 ? std::sqrt(0.125) : 0.5);
+      const double v =
+          std::cos(std::numbers::pi * static_cast<double>((2 * n + 1) * k) / 16) * (k == 0 ? std::sqrt(0.125) : 0.5);
       table.dct[k * kBlock + n] = table.dct_transposed[n * kBlock + k] = static_cast<float>(v);
     }
   const auto kaiser = [](std::size_t n) {
@@ -45,7 +46,8 @@ Table make_table() {
     return bessel_i0(2 * std::sqrt(1 - u * u)) / bessel_i0(2);
   };
   for (std::size_t i = 0; i < kBlock; ++i)
-    for (std::size_t j = 0; j < kBlock; ++j) table.window[i * kBlock + j] = static_cast<float>(kaiser(i) * kaiser(j));
+    for (std::size_t j = 0; j < kBlock; ++j)
+      table.window[i * kBlock + j] = static_cast<float>(kaiser(i) * kaiser(j));
   return table;
 }
 
@@ -77,7 +79,8 @@ struct Matches {
   }
   void insert(Match match) {
     std::size_t i = count < most ? count++ : most - 1;
-    for (; i > 0 && best[i - 1].distance > match.distance; --i) best[i] = best[i - 1];
+    for (; i > 0 && best[i - 1].distance > match.distance; --i)
+      best[i] = best[i - 1];
     best[i] = match;
     if (count == most) worst = std::min(worst, best[most - 1].distance);
   }
@@ -96,7 +99,8 @@ void block_distances(const float* a, const float* b, std::size_t stride, std::si
     sums[x] = sum;
   }
   for (std::size_t x = 0; x < n; ++x)
-    distance[x] = ((sums[x] + sums[x + 1]) + (sums[x + 2] + sums[x + 3])) + ((sums[x + 4] + sums[x + 5]) + (sums[x + 6] + sums[x + 7]));
+    distance[x] = ((sums[x] + sums[x + 1]) + (sums[x + 2] + sums[x + 3])) +
+                  ((sums[x + 4] + sums[x + 5]) + (sums[x + 6] + sums[x + 7]));
 }
 
 struct Offset {
@@ -108,7 +112,8 @@ const std::vector<Offset>& offsets() {
   static const std::vector<Offset> all = [] {
     std::vector<Offset> list;
     for (std::ptrdiff_t r = -kReach; r <= kReach; ++r)
-      for (std::ptrdiff_t c = -kReach; c <= kReach; ++c) list.push_back({r, c});
+      for (std::ptrdiff_t c = -kReach; c <= kReach; ++c)
+        list.push_back({r, c});
     std::stable_sort(list.begin(), list.end(), [](const Offset& a, const Offset& b) {
       return a.row * a.row + a.col * a.col < b.row * b.row + b.col * b.col;
     });
@@ -119,7 +124,8 @@ const std::vector<Offset>& offsets() {
 
 std::vector<std::size_t> reference_positions(std::size_t length) {
   std::vector<std::size_t> positions;
-  for (std::size_t p = 0; p + kBlock < length; p += kStep) positions.push_back(p);
+  for (std::size_t p = 0; p + kBlock < length; p += kStep)
+    positions.push_back(p);
   positions.push_back(length - kBlock);
   return positions;
 }
@@ -127,16 +133,20 @@ std::vector<std::size_t> reference_positions(std::size_t length) {
 // Blocks like those at (row, cols[k]), for every k.
 void match_row(View image, std::size_t row, const std::vector<std::size_t>& cols, std::size_t most, float threshold,
                std::vector<float>& sums, std::vector<float>& distance, std::vector<Matches>& matches) {
-  for (Matches& m : matches) m.reset(most, threshold * static_cast<float>(kArea));
-  const auto last_row = static_cast<std::ptrdiff_t>(image.rows - kBlock), last_col = static_cast<std::ptrdiff_t>(image.cols - kBlock);
+  for (Matches& m : matches)
+    m.reset(most, threshold * static_cast<float>(kArea));
+  const auto last_row = static_cast<std::ptrdiff_t>(image.rows - kBlock),
+             last_col = static_cast<std::ptrdiff_t>(image.cols - kBlock);
   for (const Offset& offset : offsets()) {
     const std::ptrdiff_t other = static_cast<std::ptrdiff_t>(row) + offset.row;
     if (other < 0 || other > last_row) continue;
-    const std::ptrdiff_t first = std::max<std::ptrdiff_t>(0, -offset.col), last = std::min(last_col, last_col - offset.col);
+    const std::ptrdiff_t first = std::max<std::ptrdiff_t>(0, -offset.col),
+                         last = std::min(last_col, last_col - offset.col);
     if (first > last) continue;
-    block_distances(image.data + row * image.cols + static_cast<std::size_t>(first),
-                    image.data + static_cast<std::size_t>(other) * image.cols + static_cast<std::size_t>(first + offset.col),
-                    image.cols, static_cast<std::size_t>(last - first + 1), sums.data(), distance.data());
+    block_distances(
+        image.data + row * image.cols + static_cast<std::size_t>(first),
+        image.data + static_cast<std::size_t>(other) * image.cols + static_cast<std::size_t>(first + offset.col),
+        image.cols, static_cast<std::size_t>(last - first + 1), sums.data(), distance.data());
     for (std::size_t k = 0; k < cols.size(); ++k) {
       const auto col = static_cast<std::ptrdiff_t>(cols[k]);
       if (col < first || col > last) continue;
@@ -153,14 +163,18 @@ inline void sandwich(const float* left, const float* in, const float* right, flo
   for (std::size_t i = 0; i < kBlock; ++i) {
     float sum[kBlock] = {};
     for (std::size_t k = 0; k < kBlock; ++k)
-      for (std::size_t j = 0; j < kBlock; ++j) sum[j] += left[i * kBlock + k] * in[k * kBlock + j];
-    for (std::size_t j = 0; j < kBlock; ++j) half[i * kBlock + j] = sum[j];
+      for (std::size_t j = 0; j < kBlock; ++j)
+        sum[j] += left[i * kBlock + k] * in[k * kBlock + j];
+    for (std::size_t j = 0; j < kBlock; ++j)
+      half[i * kBlock + j] = sum[j];
   }
   for (std::size_t i = 0; i < kBlock; ++i) {
     float sum[kBlock] = {};
     for (std::size_t k = 0; k < kBlock; ++k)
-      for (std::size_t j = 0; j < kBlock; ++j) sum[j] += half[i * kBlock + k] * right[k * kBlock + j];
-    for (std::size_t j = 0; j < kBlock; ++j) out[i * kBlock + j] = sum[j];
+      for (std::size_t j = 0; j < kBlock; ++j)
+        sum[j] += half[i * kBlock + k] * right[k * kBlock + j];
+    for (std::size_t j = 0; j < kBlock; ++j)
+      out[i * kBlock + j] = sum[j];
   }
 }
 
@@ -201,14 +215,15 @@ inline void load(const float* image, std::size_t stride, const Match* matches, s
     alignas(64) float block[kArea];
     const float* from = image + matches[i].row * stride + matches[i].col;
     for (std::size_t r = 0; r < kBlock; ++r)
-      for (std::size_t c = 0; c < kBlock; ++c) block[r * kBlock + c] = from[r * stride + c];
+      for (std::size_t c = 0; c < kBlock; ++c)
+        block[r * kBlock + c] = from[r * stride + c];
     sandwich(dct, block, dct_transposed, group + i * kArea);
   }
 }
 
 // Adds weight * window * block into the sums of a strip whose first row is `top`.
-inline void aggregate(const float* group, const Match* matches, std::size_t count, float weight, const Table& t, std::size_t stride,
-                      std::size_t top, float* numerator, float* denominator) {
+inline void aggregate(const float* group, const Match* matches, std::size_t count, float weight, const Table& t,
+                      std::size_t stride, std::size_t top, float* numerator, float* denominator) {
   for (std::size_t i = 0; i < count; ++i) {
     alignas(64) float block[kArea];
     sandwich(t.dct_transposed.data(), group + i * kArea, t.dct.data(), block);
@@ -223,8 +238,8 @@ inline void aggregate(const float* group, const Match* matches, std::size_t coun
 }
 
 HYDE_VECTOR_CLONES
-void threshold_group(const float* noisy, std::size_t stride, const Match* matches, std::size_t count, float sigma, const Table& t,
-                     Workspace& work, std::size_t top, float* numerator, float* denominator) {
+void threshold_group(const float* noisy, std::size_t stride, const Match* matches, std::size_t count, float sigma,
+                     const Table& t, Workspace& work, std::size_t top, float* numerator, float* denominator) {
   float* group = work.group.data();
   load(noisy, stride, matches, count, t.dct.data(), t.dct_transposed.data(), group);
   haar(group, count, work.spare.data());
@@ -236,12 +251,14 @@ void threshold_group(const float* noisy, std::size_t stride, const Match* matche
     group[i] = keep ? group[i] : 0.0F;
   }
   haar_inverse(group, count, work.spare.data());
-  aggregate(group, matches, count, 1.0F / static_cast<float>(std::max(kept, 1)), t, stride, top, numerator, denominator);
+  aggregate(group, matches, count, 1.0F / static_cast<float>(std::max(kept, 1)), t, stride, top, numerator,
+            denominator);
 }
 
 HYDE_VECTOR_CLONES
-void wiener_group(const float* noisy, const float* pilot_image, std::size_t stride, const Match* matches, std::size_t count,
-                  float sigma, const Table& t, Workspace& work, std::size_t top, float* numerator, float* denominator) {
+void wiener_group(const float* noisy, const float* pilot_image, std::size_t stride, const Match* matches,
+                  std::size_t count, float sigma, const Table& t, Workspace& work, std::size_t top, float* numerator,
+                  float* denominator) {
   float *group = work.group.data(), *pilot = work.pilot.data();
   load(noisy, stride, matches, count, t.dct.data(), t.dct_transposed.data(), group);
   load(pilot_image, stride, matches, count, t.dct.data(), t.dct_transposed.data(), pilot);
@@ -261,7 +278,8 @@ void wiener_group(const float* noisy, const float* pilot_image, std::size_t stri
 
 std::size_t power_of_two(std::size_t count) {
   std::size_t n = 1;
-  while (2 * n <= count) n *= 2;
+  while (2 * n <= count)
+    n *= 2;
   return n;
 }
 
@@ -289,15 +307,16 @@ std::vector<float> stage(View noisy, const float* guide, bool wiener, double sig
     std::vector<Matches> matches(cols.size());
     const auto work = std::make_unique<Workspace>();
     for (std::size_t r = first; r <= last; ++r) {
-      match_row({guide, noisy.rows, noisy.cols}, rows[r], cols, most, static_cast<float>(threshold), sums, distance, matches);
+      match_row({guide, noisy.rows, noisy.cols}, rows[r], cols, most, static_cast<float>(threshold), sums, distance,
+                matches);
       for (const Matches& m : matches) {
         const std::size_t count = power_of_two(m.count);
         if (wiener)
-          wiener_group(noisy.data, guide, noisy.cols, m.best.data(), count, static_cast<float>(sigma), table(), *work, part.top,
-                       part.numerator.data(), part.denominator.data());
+          wiener_group(noisy.data, guide, noisy.cols, m.best.data(), count, static_cast<float>(sigma), table(), *work,
+                       part.top, part.numerator.data(), part.denominator.data());
         else
-          threshold_group(noisy.data, noisy.cols, m.best.data(), count, static_cast<float>(sigma), table(), *work, part.top,
-                          part.numerator.data(), part.denominator.data());
+          threshold_group(noisy.data, noisy.cols, m.best.data(), count, static_cast<float>(sigma), table(), *work,
+                          part.top, part.numerator.data(), part.denominator.data());
       }
     }
   }
@@ -307,7 +326,8 @@ std::vector<float> stage(View noisy, const float* guide, bool wiener, double sig
       numerator[part.top * noisy.cols + i] += part.numerator[i];
       denominator[part.top * noisy.cols + i] += part.denominator[i];
     }
-  for (std::size_t i = 0; i < numerator.size(); ++i) numerator[i] /= denominator[i];
+  for (std::size_t i = 0; i < numerator.size(); ++i)
+    numerator[i] /= denominator[i];
   return numerator;
 }
 
@@ -323,12 +343,14 @@ void bm3d(std::span<float> image, std::size_t rows, std::size_t cols, double sig
     return i < n ? i : 2 * n - 1 - i;
   };
   for (std::size_t r = 0; r < height; ++r)
-    for (std::size_t c = 0; c < width; ++c) noisy[r * width + c] = image[reflect(r, rows) * cols + reflect(c, cols)];
+    for (std::size_t c = 0; c < width; ++c)
+      noisy[r * width + c] = image[reflect(r, rows) * cols + reflect(c, cols)];
   const View view{noisy.data(), height, width};
   const std::vector<float> pilot = stage(view, noisy.data(), false, sigma);
   const std::vector<float> result = stage(view, pilot.data(), true, sigma);
   for (std::size_t r = 0; r < rows; ++r)
-    std::copy_n(result.begin() + static_cast<std::ptrdiff_t>(r * width), cols, image.begin() + static_cast<std::ptrdiff_t>(r * cols));
+    std::copy_n(result.begin() + static_cast<std::ptrdiff_t>(r * width), cols,
+                image.begin() + static_cast<std::ptrdiff_t>(r * cols));
 }
 
 }  // namespace fachwerk::hyde

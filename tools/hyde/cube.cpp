@@ -43,7 +43,8 @@ void transpose(const float* in, std::size_t rows, std::size_t cols, std::size_t 
     for (std::size_t j0 = 0; j0 < cols; j0 += tile) {
       const std::size_t i1 = std::min(i0 + tile, rows), j1 = std::min(j0 + tile, cols);
       for (std::size_t j = j0; j < j1; ++j)
-        for (std::size_t i = i0; i < i1; ++i) out[j * out_stride + i] = in[i * in_stride + j];
+        for (std::size_t i = i0; i < i1; ++i)
+          out[j * out_stride + i] = in[i * in_stride + j];
     }
 }
 
@@ -55,8 +56,8 @@ void read_planes(const Source& source, std::size_t band, std::span<float> planes
     const std::size_t first = row * cols, block = rows * cols;
 #pragma omp parallel for schedule(static)
     for (std::size_t p = 0; p < block; p += panel)
-      transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands,
-                planes.data() + first + p, pixels);
+      transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands, planes.data() + first + p,
+                pixels);
   });
 }
 

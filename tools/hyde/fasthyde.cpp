@@ -21,10 +21,12 @@ Plan plan_subspace(const Matrix& gram, std::size_t pixels, const Noise& noise, c
   Plan plan{noise.sigma, std::vector<double>(bands), {}};
   if (options.noise_type == NoiseType::iid) {
     double mean = 0;
-    for (double s : noise.sigma) mean += s * s / static_cast<double>(bands);
+    for (double s : noise.sigma)
+      mean += s * s / static_cast<double>(bands);
     std::fill(plan.sigma.begin(), plan.sigma.end(), std::sqrt(mean));
   }
-  for (std::size_t b = 0; b < bands; ++b) plan.inverse[b] = 1 / plan.sigma[b];
+  for (std::size_t b = 0; b < bands; ++b)
+    plan.inverse[b] = 1 / plan.sigma[b];
   const Subspace subspace = hysime_whitened(gram, pixels, {plan.sigma, noise.signal});
   std::size_t rank = std::max<std::size_t>(subspace.rank, 1);
   if (options.subspace > 0) rank = options.exact_subspace ? options.subspace : std::min(rank, options.subspace);
@@ -40,7 +42,8 @@ LowRank finish(const Extent& extent, const Plan& plan, std::vector<float> planes
   return {extent, scaled(plan.basis, plan.sigma, {}), std::move(planes)};
 }
 
-bool observed_at(std::span<const std::uint8_t> observed, std::size_t pixel, std::size_t band, std::size_t bands, std::size_t pixels) {
+bool observed_at(std::span<const std::uint8_t> observed, std::size_t pixel, std::size_t band, std::size_t bands,
+                 std::size_t pixels) {
   return observed[observed.size() == pixels ? pixel : pixel * bands + band] != 0;
 }
 
@@ -50,20 +53,26 @@ Matrix with_protected(const Matrix& basis, const Matrix& spectra) {
   Matrix all(basis.rows, basis.cols + spectra.cols);
   std::size_t kept = basis.cols;
   for (std::size_t i = 0; i < basis.rows; ++i)
-    for (std::size_t k = 0; k < basis.cols; ++k) all(i, k) = basis(i, k);
+    for (std::size_t k = 0; k < basis.cols; ++k)
+      all(i, k) = basis(i, k);
   for (std::size_t j = 0; j < spectra.cols; ++j) {
     std::vector<double> rest(basis.rows);
     double before = 0, after = 0;
-    for (std::size_t i = 0; i < basis.rows; ++i) before += (rest[i] = spectra(i, j)) * spectra(i, j);
+    for (std::size_t i = 0; i < basis.rows; ++i)
+      before += (rest[i] = spectra(i, j)) * spectra(i, j);
     for (int pass = 0; pass < 2; ++pass)
       for (std::size_t k = 0; k < kept; ++k) {
         double dot = 0;
-        for (std::size_t i = 0; i < basis.rows; ++i) dot += all(i, k) * rest[i];
-        for (std::size_t i = 0; i < basis.rows; ++i) rest[i] -= dot * all(i, k);
+        for (std::size_t i = 0; i < basis.rows; ++i)
+          dot += all(i, k) * rest[i];
+        for (std::size_t i = 0; i < basis.rows; ++i)
+          rest[i] -= dot * all(i, k);
       }
-    for (double v : rest) after += v * v;
+    for (double v : rest)
+      after += v * v;
     if (!(after > 1e-12 * before)) continue;
-    for (std::size_t i = 0; i < basis.rows; ++i) all(i, kept) = rest[i] / std::sqrt(after);
+    for (std::size_t i = 0; i < basis.rows; ++i)
+      all(i, kept) = rest[i] / std::sqrt(after);
     ++kept;
   }
   return columns(all, kept);
@@ -83,22 +92,25 @@ Source complete_only(const Source& source, std::span<const std::uint8_t> observe
   for (std::size_t p = 0; p < pixels; ++p)
     for (std::size_t b = 0; b < bands && complete.valid[p] != 0; ++b)
       complete.valid[p] = observed_at(observed, p, b, bands, pixels) ? 1 : 0;
-  complete.read = [source, valid = complete.valid, bands, cols](std::size_t row, std::size_t rows, std::vector<float>& scratch) {
+  complete.read = [source, valid = complete.valid, bands, cols](std::size_t row, std::size_t rows,
+                                                                std::vector<float>& scratch) {
     std::vector<float> inner;
     const std::span<const float> spectra = source.read(row, rows, inner);
     scratch.assign(spectra.begin(), spectra.end());
     for (std::size_t p = 0; p < rows * cols; ++p)
-      if (valid[row * cols + p] == 0) std::fill_n(scratch.begin() + static_cast<std::ptrdiff_t>(p * bands), bands, 0.0F);
+      if (valid[row * cols + p] == 0)
+        std::fill_n(scratch.begin() + static_cast<std::ptrdiff_t>(p * bands), bands, 0.0F);
     return std::span<const float>(scratch);
   };
   return complete;
 }
 
-FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> observed, const Matrix& gram, std::size_t complete_pixels,
-                        const Noise& noise, const FasthydeOptions& options) {
+FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> observed, const Matrix& gram,
+                        std::size_t complete_pixels, const Noise& noise, const FasthydeOptions& options) {
   const std::size_t pixels = source.extent.pixels(), bands = source.extent.bands, cols = source.extent.cols;
   if (observed.size() != pixels && observed.size() != pixels * bands)
-    throw bad_input("the mask has {} values, expected {} (pixels) or {} (pixels x bands)", observed.size(), pixels, pixels * bands);
+    throw bad_input("the mask has {} values, expected {} (pixels) or {} (pixels x bands)", observed.size(), pixels,
+                    pixels * bands);
   const Plan plan = plan_subspace(gram, complete_pixels, noise, options);
   const std::size_t rank = plan.basis.cols;
   const Source complete = complete_only(source, observed);
@@ -133,9 +145,11 @@ FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> obse
     for (std::size_t b = 0; b < bands; ++b)
       if (pattern[b] == '1')
         for (std::size_t i = 0; i < rank; ++i)
-          for (std::size_t j = 0; j < rank; ++j) normal(i, j) += plan.basis(b, i) * plan.basis(b, j);
+          for (std::size_t j = 0; j < rank; ++j)
+            normal(i, j) += plan.basis(b, i) * plan.basis(b, j);
     const double ridge = 1e-6 * trace(normal) / static_cast<double>(rank);
-    for (std::size_t i = 0; i < rank; ++i) normal(i, i) += ridge;
+    for (std::size_t i = 0; i < rank; ++i)
+      normal(i, i) += ridge;
     operators.push_back(inverse_spd(std::move(normal)));
     for (std::size_t p : members) {
       operator_of[p] = operators.size() - 1;
@@ -144,17 +158,20 @@ FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> obse
   }
   source.each_block([&](std::size_t row, std::size_t rows, std::span<const float> spectra) {
     std::vector<double> right(rank);
-    for (auto it = operator_of.lower_bound(row * cols); it != operator_of.end() && it->first < (row + rows) * cols; ++it) {
+    for (auto it = operator_of.lower_bound(row * cols); it != operator_of.end() && it->first < (row + rows) * cols;
+         ++it) {
       const std::size_t p = it->first;
       const float* y = spectra.data() + (p - row * cols) * bands;
       std::fill(right.begin(), right.end(), 0.0);
       for (std::size_t b = 0; b < bands; ++b)
         if (observed_at(observed, p, b, bands, pixels))
-          for (std::size_t i = 0; i < rank; ++i) right[i] += plan.basis(b, i) * plan.inverse[b] * static_cast<double>(y[b]);
+          for (std::size_t i = 0; i < rank; ++i)
+            right[i] += plan.basis(b, i) * plan.inverse[b] * static_cast<double>(y[b]);
       const Matrix& solve = operators[it->second];
       for (std::size_t i = 0; i < rank; ++i) {
         double z = 0;
-        for (std::size_t j = 0; j < rank; ++j) z += solve(i, j) * right[j];
+        for (std::size_t j = 0; j < rank; ++j)
+          z += solve(i, j) * right[j];
         planes[i * pixels + p] = static_cast<float>(z);
       }
     }
@@ -186,7 +203,8 @@ Source anscombe_source(const Source& source, double gain) {
 double anscombe_inverse(double z) {
   if (z < 2 * std::sqrt(0.375)) return 0;
   const double r = 1 / z;
-  return std::max(0.0, z * z / 4 + std::sqrt(1.5) / 4 * r - 11.0 / 8 * r * r + 5.0 / 8 * std::sqrt(1.5) * r * r * r - 0.125);
+  return std::max(0.0,
+                  z * z / 4 + std::sqrt(1.5) / 4 * r - 11.0 / 8 * r * r + 5.0 / 8 * std::sqrt(1.5) * r * r * r - 0.125);
 }
 
 void anscombe_inverse(std::span<float> values, double gain) {

@@ -12,15 +12,15 @@ namespace fachwerk::hyde {
 enum class NoiseType { gaussian, iid };
 
 struct FasthydeOptions {
-  std::size_t subspace = 10;  ///< most dimensions; HySime's rank where that is lower. 0: HySime's rank
-  bool exact_subspace = false;  ///< take `subspace` even where HySime says less
+  std::size_t subspace = 10;                   ///< most dimensions; HySime's rank where that is lower. 0: HySime's rank
+  bool exact_subspace = false;                 ///< take `subspace` even where HySime says less
   NoiseType noise_type = NoiseType::gaussian;  ///< gaussian: its own sigma per band; iid: one for all
   Core core = Core::bm3d;
   Matrix protect = {};  ///< [bands, targets] spectra whose directions stay in the subspace
 };
 
-/// Fast hyperspectral denoising (Zhuang & Bioucas-Dias 2018): the noise is whitened, the spectra are projected to the signal
-/// subspace of HySime, and each eigen-image is denoised on its own. `gram` = gram(source).
+/// Fast hyperspectral denoising (Zhuang & Bioucas-Dias 2018): the noise is whitened, the spectra are projected to the
+/// signal subspace of HySime, and each eigen-image is denoised on its own. `gram` = gram(source).
 LowRank fasthyde(const Source& source, const Matrix& gram, const Noise& noise, const FasthydeOptions& options = {});
 
 struct FasthyinResult {
@@ -30,12 +30,12 @@ struct FasthyinResult {
   std::size_t patterns = 0;    ///< distinct sets of missing bands
 };
 
-/// The same with missing values: `observed` is [pixels][bands] or [pixels], 1 = observed. Noise and subspace (`gram`, `noise`)
-/// come from the complete pixels; an incomplete one with observed bands Ω has z = (E_Ωᵀ E_Ω)⁻¹ E_Ωᵀ y_Ω; one with fewer
-/// observed bands than dimensions is filled by harmonic extension of the eigen-images. Values of `source` that were not
-/// observed are not looked at. `source.valid` is ignored.
-FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> observed, const Matrix& gram, std::size_t complete_pixels,
-                        const Noise& noise, const FasthydeOptions& options = {});
+/// The same with missing values: `observed` is [pixels][bands] or [pixels], 1 = observed. Noise and subspace (`gram`,
+/// `noise`) come from the complete pixels; an incomplete one with observed bands Ω has z = (E_Ωᵀ E_Ω)⁻¹ E_Ωᵀ y_Ω; one
+/// with fewer observed bands than dimensions is filled by harmonic extension of the eigen-images. Values of `source`
+/// that were not observed are not looked at. `source.valid` is ignored.
+FasthyinResult fasthyin(const Source& source, std::span<const std::uint8_t> observed, const Matrix& gram,
+                        std::size_t complete_pixels, const Noise& noise, const FasthydeOptions& options = {});
 
 /// The source's complete pixels alone: incomplete ones are invalid and read as zero.
 Source complete_only(const Source& source, std::span<const std::uint8_t> observed);

@@ -14,31 +14,34 @@ namespace {
 
 constexpr std::size_t kStrip = 128;  // neighbouring coefficients that go through the spectral filter together
 
-// A run of coefficients of one level in a row of the plane.
+// A run of coefficients in a row of the plane that share one λ.
 struct Run {
-  std::size_t begin, length;
-  int level;
+  std::size_t begin, length, group;
 };
 
-std::vector<Run> runs_of(const std::vector<Subband>& subbands, std::size_t cols, std::size_t longest) {
+std::vector<Run> runs_of(const std::vector<Subband>& subbands, bool per_subband, std::size_t cols,
+                         std::size_t longest) {
   std::vector<Run> runs;
-  for (const Subband& band : subbands)
+  for (std::size_t k = 0; k < subbands.size(); ++k) {
+    const Subband& band = subbands[k];
+    const std::size_t group = per_subband ? k : static_cast<std::size_t>(band.level);
     for (std::size_t r = 0; r < band.rows; ++r)
       for (std::size_t c = 0; c < band.cols; c += longest)
-        runs.push_back({(band.row + r) * cols + band.col + c, std::min(longest, band.cols - c), band.level});
+        runs.push_back({(band.row + r) * cols + band.col + c, std::min(longest, band.cols - c), group});
+  }
   return runs;
 }
 
-// Gram matrix over the coefficients of each level, [levels + 1] of [bands, bands].
-std::vector<Matrix> level_grams(std::span<const float> planes, std::size_t bands, const std::vector<Run>& runs,
-                                std::size_t levels) {
+// Gram matrix over the coefficients of each group, [groups] of [bands, bands].
+std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands, const std::vector<Run>& runs,
+                                std::size_t groups) {
   const std::size_t plane = planes.size() / bands;
   constexpr std::size_t slices = 8, panel = 512;
-  std::vector<Matrix> grams(levels, Matrix(bands, bands));
-  for (std::size_t level = 0; level < levels; ++level) {
+  std::vector<Matrix> grams(groups, Matrix(bands, bands));
+  for (std::size_t group = 0; group < groups; ++group) {
     std::vector<Run> mine;
     for (const Run& run : runs)
-      if (static_cast<std::size_t>(run.level) == level) mine.push_back(run);
+      if (run.group == group) mine.push_back(run);
     std::vector<Matrix> parts(slices, Matrix(bands, bands));
 #pragma omp parallel for schedule(dynamic)
     for (std::size_t s = 0; s < slices; ++s) {
@@ -62,8 +65,9 @@ std::vector<Matrix> level_grams(std::span<const float> planes, std::size_t bands
     for (std::size_t i = 0; i < bands; ++i)
       for (std::size_t j = i; j < bands; ++j) {
         double sum = 0;
-        for (const Matrix& part : parts) sum += part(i, j);
-        grams[level](i, j) = grams[level](j, i) = sum;
+        for (const Matrix& part : parts)
+          sum += part(i, j);
+        grams[group](i, j) = grams[group](j, i) = sum;
       }
   }
   return grams;
@@ -88,12 +92,14 @@ std::vector<double> range_scale(std::span<const float> planes, const Source& sou
 
 template <class Real>
 HYDE_VECTOR_CLONES void forward_step(Real* y, const Real* before, Real weight, Real carry, std::size_t lanes) {
-  for (std::size_t t = 0; t < lanes; ++t) y[t] = weight * y[t] + carry * before[t];
+  for (std::size_t t = 0; t < lanes; ++t)
+    y[t] = weight * y[t] + carry * before[t];
 }
 
 template <class Real>
 HYDE_VECTOR_CLONES void backward_step(Real* y, const Real* behind, Real carry, std::size_t lanes) {
-  for (std::size_t t = 0; t < lanes; ++t) y[t] += carry * behind[t];
+  for (std::size_t t = 0; t < lanes; ++t)
+    y[t] += carry * behind[t];
 }
 
 }  // namespace
@@ -109,7 +115,8 @@ double RoughnessRisk::operator()(double lambda) const {
 
 double RoughnessRisk::minimiser() const {
   double mean = 0;
-  for (double e : eigenvalues) mean += e / static_cast<double>(eigenvalues.size());
+  for (double e : eigenvalues)
+    mean += e / static_cast<double>(eigenvalues.size());
   if (!(mean > 0)) return 0;
   constexpr int points = 281;
   const double low = std::log(1e-6 / mean), high = std::log(1e8 / mean), step = (high - low) / (points - 1);
@@ -145,7 +152,8 @@ Eigen roughness_eigen(const std::vector<double>& sigma) {
     if (i + 1 < n) k(i, i + 1) = k(i + 1, i) = -sigma[i] * sigma[i + 1];
   }
   Eigen eigen = eigen_symmetric(std::move(k));
-  for (double& e : eigen.values) e = std::max(e, 0.0);
+  for (double& e : eigen.values)
+    e = std::max(e, 0.0);
   eigen.values.back() = 0;  // D has the constant spectrum as null vector
   return eigen;
 }
@@ -172,8 +180,10 @@ template <class Real>
 void RoughnessSmoother<Real>::apply(Real* y, std::size_t stride, std::size_t lanes) const {
   const std::size_t n = weight_.size();
   forward_step(y, y, weight_[0], Real{0}, lanes);
-  for (std::size_t b = 1; b < n; ++b) forward_step(y + b * stride, y + (b - 1) * stride, weight_[b], carry_[b], lanes);
-  for (std::size_t b = n - 1; b-- > 0;) backward_step(y + b * stride, y + (b + 1) * stride, carry_[b], lanes);
+  for (std::size_t b = 1; b < n; ++b)
+    forward_step(y + b * stride, y + (b - 1) * stride, weight_[b], carry_[b], lanes);
+  for (std::size_t b = n - 1; b-- > 0;)
+    backward_step(y + b * stride, y + (b + 1) * stride, carry_[b], lanes);
 }
 
 template class RoughnessSmoother<float>;
@@ -195,11 +205,13 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
   fill_invalid(planes.first(bands * pixels), rows, cols, source.valid);
   const std::vector<double> scale = range_scale(planes.first(bands * pixels), source);
   std::vector<double> sigma(bands);
-  for (std::size_t b = 0; b < bands; ++b) sigma[b] = noise.sigma[b] * scale[b];
+  for (std::size_t b = 0; b < bands; ++b)
+    sigma[b] = noise.sigma[b] * scale[b];
   const auto transform = [&](std::size_t b, std::vector<float>& buffer) {
     const std::span<float> plane = planes.subspan(b * pixels, pixels);
     buffer.resize(pixels);
-    for (std::size_t p = 0; p < pixels; ++p) buffer[p] = plane[p] * static_cast<float>(scale[b]);
+    for (std::size_t p = 0; p < pixels; ++p)
+      buffer[p] = plane[p] * static_cast<float>(scale[b]);
   };
   if (size == pixels) {
 #pragma omp parallel
@@ -208,8 +220,10 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
 #pragma omp for schedule(dynamic)
       for (std::size_t b = 0; b < bands; ++b) {
         transform(b, buffer);
-        if (dwt) dwt->forward(buffer, planes.subspan(b * size, size));
-        else std::copy(buffer.begin(), buffer.end(), planes.begin() + static_cast<std::ptrdiff_t>(b * size));
+        if (dwt)
+          dwt->forward(buffer, planes.subspan(b * size, size));
+        else
+          std::copy(buffer.begin(), buffer.end(), planes.begin() + static_cast<std::ptrdiff_t>(b * size));
       }
     }
   } else {
@@ -221,40 +235,47 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
   }
 
   const std::vector<Subband> subbands = dwt ? dwt->subbands() : std::vector<Subband>{{0, 0, 0, rows, cols}};
+  const bool per_subband = options.per_subband && dwt;
+  const std::size_t groups = per_subband ? subbands.size() : static_cast<std::size_t>(levels) + 1;
   ForpdnResult result;
   if (options.lambda) {
-    result.lambda.assign(static_cast<std::size_t>(levels) + 1, *options.lambda);
+    result.lambda.assign(groups, *options.lambda);
   } else {
-    const std::vector<Matrix> grams =
-        level_grams(planes, bands, runs_of(subbands, width, 512), static_cast<std::size_t>(levels) + 1);
+    const std::vector<Run> runs = runs_of(subbands, per_subband, width, 512);
+    const std::vector<Matrix> grams = group_grams(planes, bands, runs, groups);
     const Eigen eigen = roughness_eigen(sigma);
     std::vector<double> inverse(bands);
-    for (std::size_t b = 0; b < bands; ++b) inverse[b] = 1 / sigma[b];
-    for (std::size_t level = 0; level < grams.size(); ++level) {
+    for (std::size_t b = 0; b < bands; ++b)
+      inverse[b] = 1 / sigma[b];
+    for (std::size_t group = 0; group < groups; ++group) {
       RoughnessRisk risk{eigen.values, std::vector<double>(bands), 0};
-      for (const Subband& band : subbands)
-        if (static_cast<std::size_t>(band.level) == level) risk.count += static_cast<double>(band.rows * band.cols);
-      const Matrix white = scaled(grams[level], inverse, inverse);
-      const Matrix half = multiply(white, eigen.vectors);
+      for (const Run& run : runs)
+        if (run.group == group) risk.count += static_cast<double>(run.length);
+      const Matrix half = multiply(scaled(grams[group], inverse, inverse), eigen.vectors);
       for (std::size_t k = 0; k < bands; ++k)
-        for (std::size_t i = 0; i < bands; ++i) risk.energies[k] += eigen.vectors(i, k) * half(i, k);
+        for (std::size_t i = 0; i < bands; ++i)
+          risk.energies[k] += eigen.vectors(i, k) * half(i, k);
       result.lambda.push_back(risk.minimiser());
     }
   }
 
   std::vector<RoughnessSmoother<float>> smoothers;
-  for (double lambda : result.lambda) smoothers.emplace_back(sigma, lambda);
-  const std::vector<Run> strips = runs_of(subbands, width, kStrip);
+  for (double lambda : result.lambda)
+    smoothers.emplace_back(sigma, lambda);
+  const std::vector<Run> strips = runs_of(subbands, per_subband, width, kStrip);
 #pragma omp parallel for schedule(dynamic, 16)
   for (std::size_t i = 0; i < strips.size(); ++i)
-    if (result.lambda[static_cast<std::size_t>(strips[i].level)] > 0)
-      smoothers[static_cast<std::size_t>(strips[i].level)].apply(planes.data() + strips[i].begin, size, strips[i].length);
+    if (result.lambda[strips[i].group] > 0)
+      smoothers[strips[i].group].apply(planes.data() + strips[i].begin, size, strips[i].length);
 
   const auto restore = [&](std::size_t b, std::vector<float>& buffer) {
     buffer.resize(pixels);
-    if (dwt) dwt->inverse(planes.subspan(b * size, size), buffer);
-    else std::copy_n(planes.begin() + static_cast<std::ptrdiff_t>(b * size), pixels, buffer.begin());
-    for (float& v : buffer) v /= static_cast<float>(scale[b]);
+    if (dwt)
+      dwt->inverse(planes.subspan(b * size, size), buffer);
+    else
+      std::copy_n(planes.begin() + static_cast<std::ptrdiff_t>(b * size), pixels, buffer.begin());
+    for (float& v : buffer)
+      v /= static_cast<float>(scale[b]);
   };
   // Each plane stays in its place, at the front of its coefficients.
 #pragma omp parallel

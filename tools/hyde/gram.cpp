@@ -10,21 +10,26 @@
 namespace fachwerk::hyde {
 namespace {
 
-// Work is cut into this many slices whatever the thread count, and slices are added in order: same bits for any threads.
+// Work is cut into this many slices whatever the thread count, and slices are added in order: same bits for any
+// threads.
 constexpr std::size_t kSlices = 16;
 constexpr std::size_t kPanel = 512;  // pixels converted to double at a time: fits the second-level cache
 
-std::size_t slice_begin(std::size_t total, std::size_t slice) { return total * slice / kSlices; }
+std::size_t slice_begin(std::size_t total, std::size_t slice) {
+  return total * slice / kSlices;
+}
 
 void symmetrise(Matrix& r) {
   for (std::size_t i = 0; i < r.rows; ++i)
-    for (std::size_t j = 0; j < i; ++j) r(i, j) = r(j, i);
+    for (std::size_t j = 0; j < i; ++j)
+      r(i, j) = r(j, i);
 }
 
 Matrix sum_of(const std::vector<Matrix>& slices) {
   Matrix total = slices.front();
   for (std::size_t s = 1; s < slices.size(); ++s)
-    for (std::size_t i = 0; i < total.values.size(); ++i) total.values[i] += slices[s].values[i];
+    for (std::size_t i = 0; i < total.values.size(); ++i)
+      total.values[i] += slices[s].values[i];
   return total;
 }
 
@@ -90,10 +95,13 @@ Matrix shift_covariance(const Source& source) {
     above.assign(row_of(rows - 1), row_of(rows - 1) + cols * bands);
   });
   std::size_t count = 0;
-  for (std::size_t n : pairs) count += n;
-  if (count == 0) throw bad_input("no two neighbouring pixels are valid: the noise cannot be estimated from differences");
+  for (std::size_t n : pairs)
+    count += n;
+  if (count == 0)
+    throw bad_input("no two neighbouring pixels are valid: the noise cannot be estimated from differences");
   Matrix r = sum_of(slices);
-  for (double& v : r.values) v /= static_cast<double>(count);
+  for (double& v : r.values)
+    v /= static_cast<double>(count);
   symmetrise(r);
   return r;
 }
@@ -112,7 +120,8 @@ Matrix correlate(const Source& source, std::span<const float> planes) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(count), static_cast<int>(bands),
                     static_cast<int>(n), 1.0F, planes.data() + first * cols + p, static_cast<int>(pixels),
                     spectra.data() + p * bands, static_cast<int>(bands), 0.0F, partial.data(), static_cast<int>(bands));
-        for (std::size_t i = 0; i < partial.size(); ++i) slices[s].values[i] += static_cast<double>(partial[i]);
+        for (std::size_t i = 0; i < partial.size(); ++i)
+          slices[s].values[i] += static_cast<double>(partial[i]);
       }
     }
   });

@@ -35,16 +35,18 @@ struct Block {
 // x = A⁻¹ x
 template <class Real>
 HYDE_VECTOR_CLONES void solve(Real* x, const Real* inverse, const Real* carry, std::size_t bands) {
-  for (std::size_t t = 0; t < kLanes; ++t) x[t] *= inverse[0];
+  for (std::size_t t = 0; t < kLanes; ++t)
+    x[t] *= inverse[0];
   for (std::size_t b = 1; b < bands; ++b)
     for (std::size_t t = 0; t < kLanes; ++t)
       x[b * kLanes + t] = inverse[b] * x[b * kLanes + t] + carry[b] * x[(b - 1) * kLanes + t];
   for (std::size_t b = bands - 1; b-- > 0;)
-    for (std::size_t t = 0; t < kLanes; ++t) x[b * kLanes + t] += carry[b] * x[(b + 1) * kLanes + t];
+    for (std::size_t t = 0; t < kLanes; ++t)
+      x[b * kLanes + t] += carry[b] * x[(b + 1) * kLanes + t];
 }
 
-// Right-hand side and forward sweep of one iteration. With z the argument of a shrinkage of threshold t the multiplier is
-// clip(z, t) and V - L = z - 2 clip(z, t).
+// Right-hand side and forward sweep of one iteration. With z the argument of a shrinkage of threshold t the multiplier
+// is clip(z, t) and V - L = z - 2 clip(z, t).
 template <class Real>
 HYDE_VECTOR_CLONES void admm_iteration(Real* h, Real* x, Real* z1, Real* z2, const Real* inverse, const Real* carry,
                                        std::size_t bands, Real mu1, Real mu2, Real t1, Real t2) {
@@ -74,8 +76,10 @@ HYDE_VECTOR_CLONES void admm_iteration(Real* h, Real* x, Real* z1, Real* z2, con
 template <class Real>
 HYDE_VECTOR_CLONES void largest(const Real* h, const Real* x, std::size_t bands, Real* residual, Real* slope) {
   Real r = 0, s = 0;
-  for (std::size_t i = 0; i < bands * kLanes; ++i) r = std::max(r, std::abs(h[i] - x[i]));
-  for (std::size_t i = 0; i + kLanes < bands * kLanes; ++i) s = std::max(s, std::abs(x[i + kLanes] - x[i]));
+  for (std::size_t i = 0; i < bands * kLanes; ++i)
+    r = std::max(r, std::abs(h[i] - x[i]));
+  for (std::size_t i = 0; i + kLanes < bands * kLanes; ++i)
+    s = std::max(s, std::abs(x[i + kLanes] - x[i]));
   *residual = r;
   *slope = s;
 }
@@ -96,7 +100,8 @@ class StepFunction {
   // Raises what is below `low` and lowers what is above `high`; returns where the derivative reaches each.
   std::pair<double, double> clip(double low, double high) {
     double right = left_;
-    for (std::size_t i = head_; i < steps_.size(); ++i) right += steps_[i].jump;
+    for (std::size_t i = head_; i < steps_.size(); ++i)
+      right += steps_[i].jump;
     double from = -INFINITY, to = INFINITY;
     while (left_ < low && head_ < steps_.size()) {
       const double used = std::min(steps_[head_].jump, low - left_);
@@ -154,7 +159,8 @@ void hyminor_admm(std::span<Real> spectra, std::size_t bands, const HyminorOptio
       for (std::size_t b = 0; b < bands; ++b)
         for (std::size_t t = 0; t < kLanes; ++t)
           block.h[b * kLanes + t] = spectra[(p + std::min(t, lanes - 1)) * bands + b];
-      for (std::size_t i = 0; i < block.h.size(); ++i) block.x[i] = mu1 * block.h[i];
+      for (std::size_t i = 0; i < block.h.size(); ++i)
+        block.x[i] = mu1 * block.h[i];
       solve(block.x.data(), inverse.data(), carry.data(), bands);
       Real residual = 0, slope = 0;
       largest(block.h.data(), block.x.data(), bands, &residual, &slope);
@@ -167,7 +173,8 @@ void hyminor_admm(std::span<Real> spectra, std::size_t bands, const HyminorOptio
                          bands, mu1, mu2, t1, t2);
       }
       for (std::size_t t = 0; t < lanes; ++t)
-        for (std::size_t b = 0; b < bands; ++b) spectra[(p + t) * bands + b] = block.x[b * kLanes + t];
+        for (std::size_t b = 0; b < bands; ++b)
+          spectra[(p + t) * bands + b] = block.x[b * kLanes + t];
     }
   }
 }
@@ -185,7 +192,8 @@ void fused_lasso_l1(std::span<double> signal, double lambda) {
     if (i + 1 < n) std::tie(low[i], high[i]) = derivative.clip(-lambda, lambda);
   }
   signal[n - 1] = derivative.minimiser();
-  for (std::size_t i = n - 1; i-- > 0;) signal[i] = std::clamp(signal[i + 1], low[i], high[i]);
+  for (std::size_t i = n - 1; i-- > 0;)
+    signal[i] = std::clamp(signal[i + 1], low[i], high[i]);
 }
 
 void hyminor_exact(std::span<float> spectra, std::size_t bands, double lambda) {
@@ -197,15 +205,18 @@ void hyminor_exact(std::span<float> spectra, std::size_t bands, double lambda) {
     for (std::size_t p = 0; p < pixels; ++p) {
       std::copy_n(spectra.begin() + static_cast<std::ptrdiff_t>(p * bands), bands, signal.begin());
       fused_lasso_l1(signal, lambda);
-      for (std::size_t b = 0; b < bands; ++b) spectra[p * bands + b] = static_cast<float>(signal[b]);
+      for (std::size_t b = 0; b < bands; ++b)
+        spectra[p * bands + b] = static_cast<float>(signal[b]);
     }
   }
 }
 
 double fused_lasso_objective(std::span<const double> h, std::span<const double> x, double lambda) {
   double sum = 0;
-  for (std::size_t i = 0; i < h.size(); ++i) sum += std::abs(h[i] - x[i]);
-  for (std::size_t i = 0; i + 1 < h.size(); ++i) sum += lambda * std::abs(x[i + 1] - x[i]);
+  for (std::size_t i = 0; i < h.size(); ++i)
+    sum += std::abs(h[i] - x[i]);
+  for (std::size_t i = 0; i + 1 < h.size(); ++i)
+    sum += lambda * std::abs(x[i + 1] - x[i]);
   return sum;
 }
 

@@ -16,7 +16,8 @@ struct HyminorOptions {
 /// In place, spectra [pixels][bands].
 ///   X = A⁻¹(-μ₁(V₁ - H - L₁) + μ₂Dᵀ(V₂ - L₂)), A = μ₁I + μ₂DᵀD (tridiagonal), V₁ = soft(H - X + L₁, 1/μ₁),
 ///   V₂ = soft(DX + L₂, λ/μ₂), L₁ += H - X - V₁, L₂ += DX - V₂.
-/// While neither multiplier saturates (and μ₁ = μ₂) the iterate stays exactly (I + DᵀD)⁻¹H; such spectra are done in one solve.
+/// While neither multiplier saturates (and μ₁ = μ₂) the iterate stays exactly (I + DᵀD)⁻¹H; such spectra are done in
+/// one solve.
 template <class Real>
 void hyminor_admm(std::span<Real> spectra, std::size_t bands, const HyminorOptions& options);
 

@@ -45,7 +45,8 @@ Component analyse(std::span<const float> plane, const Dwt2& dwt, const HyresOpti
   if (options.scope == ThresholdScope::component) {
     choose(component.coefficients);
   } else {
-    for (const Subband& band : dwt.subbands()) choose(gather(dwt, band, component.coefficients));
+    for (const Subband& band : dwt.subbands())
+      choose(gather(dwt, band, component.coefficients));
   }
   return component;
 }
@@ -76,11 +77,12 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
   const Matrix directions = scaled(eigen.vectors, inverse, {});  // V with the whitening folded in
   const Dwt2 dwt(source.extent.rows, source.extent.cols, options.wavelet, options.levels);
 
-  // Components whose energy exceeds the noise's by some standard deviations are those that can be accepted; they, and as
-  // many more as the scan looks at without improvement, come from one pass.
+  // Components whose energy exceeds the noise's by some standard deviations are those that can be accepted; they, and
+  // as many more as the scan looks at without improvement, come from one pass.
   const double n = static_cast<double>(source.valid_pixels());
   std::size_t batch = kPatience + 1;
-  for (double value : eigen.values) batch += value > n * (1 + 4 * std::sqrt(2 / n) + 2 * std::sqrt(static_cast<double>(bands) / n));
+  for (double value : eigen.values)
+    batch += value > n * (1 + 4 * std::sqrt(2 / n) + 2 * std::sqrt(static_cast<double>(bands) / n));
   if (options.rank) batch = *options.rank;
 
   HyresResult result;
@@ -93,7 +95,8 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
     const std::size_t first = components.size(), count = std::min(batch, bands - first);
     Matrix part(bands, count);
     for (std::size_t b = 0; b < bands; ++b)
-      for (std::size_t k = 0; k < count; ++k) part(b, k) = directions(b, first + k);
+      for (std::size_t k = 0; k < count; ++k)
+        part(b, k) = directions(b, first + k);
     std::vector<float> planes = project(source, part);
     fill_invalid(planes, source.extent.rows, source.extent.cols, source.valid);
     components.resize(first + count);
@@ -115,7 +118,8 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
   const std::size_t rank = options.rank ? *options.rank : best_rank;
   components.resize(rank);
 
-  result.model = {source.extent, scaled(columns(eigen.vectors, rank), noise.sigma, {}), std::vector<float>(rank * pixels)};
+  result.model = {source.extent, scaled(columns(eigen.vectors, rank), noise.sigma, {}),
+                  std::vector<float>(rank * pixels)};
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t k = 0; k < rank; ++k) {
     restore(components[k], dwt, options.scope, result.model.plane(k));

@@ -25,7 +25,8 @@ std::vector<float> mirrored(std::span<const float> image, std::size_t rows, std:
   const std::size_t width = cols + 2 * margin;
   std::vector<float> out((rows + 2 * margin) * width);
   for (std::size_t r = 0; r < rows + 2 * margin; ++r) {
-    const float* in = image.data() + mirror(static_cast<std::ptrdiff_t>(r) - static_cast<std::ptrdiff_t>(margin), rows) * cols;
+    const float* in =
+        image.data() + mirror(static_cast<std::ptrdiff_t>(r) - static_cast<std::ptrdiff_t>(margin), rows) * cols;
     for (std::size_t c = 0; c < width; ++c)
       out[r * width + c] = in[mirror(static_cast<std::ptrdiff_t>(c) - static_cast<std::ptrdiff_t>(margin), cols)];
   }
@@ -33,29 +34,33 @@ std::vector<float> mirrored(std::span<const float> image, std::size_t rows, std:
 }
 
 // sums[r][c] over the (2 radius + 1)² window whose top left corner is (r, c) of `in`; out is rows x cols.
-void window_sums(const std::vector<float>& in, std::size_t rows, std::size_t cols, std::size_t radius, std::vector<float>& out) {
+void window_sums(const std::vector<float>& in, std::size_t rows, std::size_t cols, std::size_t radius,
+                 std::vector<float>& out) {
   const std::size_t size = 2 * radius + 1, width = cols + 2 * radius;
   std::vector<float> column(width);
   out.resize(rows * cols);
   for (std::size_t r = 0; r < rows; ++r) {
     std::fill(column.begin(), column.end(), 0.0F);
     for (std::size_t k = 0; k < size; ++k)
-      for (std::size_t c = 0; c < width; ++c) column[c] += in[(r + k) * width + c];
+      for (std::size_t c = 0; c < width; ++c)
+        column[c] += in[(r + k) * width + c];
     for (std::size_t c = 0; c < cols; ++c) {
       float sum = 0;
-      for (std::size_t k = 0; k < size; ++k) sum += column[c + k];
+      for (std::size_t k = 0; k < size; ++k)
+        sum += column[c + k];
       out[r * cols + c] = sum;
     }
   }
 }
 
-void gather_window(std::span<const float> image, std::size_t rows, std::size_t cols, std::size_t r, std::size_t c, std::size_t radius,
-                   std::vector<float>& window) {
+void gather_window(std::span<const float> image, std::size_t rows, std::size_t cols, std::size_t r, std::size_t c,
+                   std::size_t radius, std::vector<float>& window) {
   window.clear();
   const auto reach = static_cast<std::ptrdiff_t>(radius);
   for (std::ptrdiff_t i = -reach; i <= reach; ++i)
     for (std::ptrdiff_t j = -reach; j <= reach; ++j)
-      window.push_back(image[mirror(static_cast<std::ptrdiff_t>(r) + i, rows) * cols + mirror(static_cast<std::ptrdiff_t>(c) + j, cols)]);
+      window.push_back(image[mirror(static_cast<std::ptrdiff_t>(r) + i, rows) * cols +
+                             mirror(static_cast<std::ptrdiff_t>(c) + j, cols)]);
 }
 
 }  // namespace
@@ -106,22 +111,26 @@ void nonlocal_means(std::span<float> image, std::size_t rows, std::size_t cols, 
 void wavelet_shrink(std::span<float> image, std::size_t rows, std::size_t cols, double sigma) {
   const std::size_t side = std::min(rows, cols);
   int levels = 1;
-  while (levels < 5 && (side >> levels) >= 8) ++levels;
+  while (levels < 5 && (side >> levels) >= 8)
+    ++levels;
   const Dwt2 dwt(rows, cols, daubechies(5), levels);
-  for (float& v : image) v /= static_cast<float>(sigma);
+  for (float& v : image)
+    v /= static_cast<float>(sigma);
   std::vector<float> coefficients(dwt.size());
   dwt.forward(image, coefficients);
   for (const Subband& band : dwt.subbands()) {
     if (band.level == 0) continue;
     std::vector<float> values;
     for (std::size_t r = 0; r < band.rows; ++r)
-      for (std::size_t c = 0; c < band.cols; ++c) values.push_back(coefficients[(band.row + r) * dwt.cols() + band.col + c]);
+      for (std::size_t c = 0; c < band.cols; ++c)
+        values.push_back(coefficients[(band.row + r) * dwt.cols() + band.col + c]);
     const auto t = static_cast<float>(sure_exact(values).value);
     for (std::size_t r = 0; r < band.rows; ++r)
       soft_threshold(std::span(coefficients).subspan((band.row + r) * dwt.cols() + band.col, band.cols), t);
   }
   dwt.inverse(coefficients, image);
-  for (float& v : image) v *= static_cast<float>(sigma);
+  for (float& v : image)
+    v *= static_cast<float>(sigma);
 }
 
 void local_wiener(std::span<float> image, std::size_t rows, std::size_t cols, double sigma) {
@@ -142,10 +151,14 @@ void local_wiener(std::span<float> image, std::size_t rows, std::size_t cols, do
 void denoise_image(Core core, std::span<float> image, std::size_t rows, std::size_t cols, double sigma) {
   if (!(sigma > 0)) return;
   switch (core) {
-    case Core::bm3d: return bm3d(image, rows, cols, sigma);
-    case Core::nlm: return nonlocal_means(image, rows, cols, sigma);
-    case Core::dwt_sure: return wavelet_shrink(image, rows, cols, sigma);
-    case Core::wiener: return local_wiener(image, rows, cols, sigma);
+    case Core::bm3d:
+      return bm3d(image, rows, cols, sigma);
+    case Core::nlm:
+      return nonlocal_means(image, rows, cols, sigma);
+    case Core::dwt_sure:
+      return wavelet_shrink(image, rows, cols, sigma);
+    case Core::wiener:
+      return local_wiener(image, rows, cols, sigma);
     case Core::tv: {
       TvDual dual;
       tv_denoise(image, rows, cols, {.weight = sigma}, dual);
@@ -154,23 +167,28 @@ void denoise_image(Core core, std::span<float> image, std::size_t rows, std::siz
   }
 }
 
-void denoise_planes(Core core, std::span<float> planes, std::size_t rows, std::size_t cols, std::span<const double> sigmas) {
+void denoise_planes(Core core, std::span<float> planes, std::size_t rows, std::size_t cols,
+                    std::span<const double> sigmas) {
   const std::size_t pixels = rows * cols;
   const auto one = [&](std::size_t i) {
     const std::span<float> plane = planes.subspan(i * pixels, pixels);
     const auto [low, high] = std::minmax_element(plane.begin(), plane.end());
     const float floor = *low, range = *high - floor;
     if (!(range > 0)) return;
-    for (float& v : plane) v = (v - floor) / range;
+    for (float& v : plane)
+      v = (v - floor) / range;
     denoise_image(core, plane, rows, cols, sigmas[i] / range);
-    for (float& v : plane) v = v * range + floor;
+    for (float& v : plane)
+      v = v * range + floor;
   };
   if (core == Core::bm3d) {  // threads work on strips of one image
-    for (std::size_t i = 0; i < sigmas.size(); ++i) one(i);
+    for (std::size_t i = 0; i < sigmas.size(); ++i)
+      one(i);
     return;
   }
 #pragma omp parallel for schedule(dynamic)
-  for (std::size_t i = 0; i < sigmas.size(); ++i) one(i);
+  for (std::size_t i = 0; i < sigmas.size(); ++i)
+    one(i);
 }
 
 void median_filter(std::span<float> image, std::size_t rows, std::size_t cols, std::size_t radius) {
@@ -195,7 +213,8 @@ void adaptive_median(std::span<float> image, std::size_t rows, std::size_t cols,
         gather_window(in, rows, cols, r, c, radius, window);
         const auto middle = window.begin() + static_cast<std::ptrdiff_t>(window.size() / 2);
         std::nth_element(window.begin(), middle, window.end());
-        const float median = *middle, low = *std::min_element(window.begin(), middle + 1), high = *std::max_element(middle, window.end());
+        const float median = *middle, low = *std::min_element(window.begin(), middle + 1),
+                    high = *std::max_element(middle, window.end());
         if (low < median && median < high) {
           if (!(low < pixel && pixel < high)) pixel = median;
           break;

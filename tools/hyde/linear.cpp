@@ -12,14 +12,16 @@ namespace fachwerk::hyde {
 
 Matrix identity(std::size_t n) {
   Matrix a(n, n);
-  for (std::size_t i = 0; i < n; ++i) a(i, i) = 1;
+  for (std::size_t i = 0; i < n; ++i)
+    a(i, i) = 1;
   return a;
 }
 
 Matrix transposed(const Matrix& a) {
   Matrix t(a.cols, a.rows);
   for (std::size_t i = 0; i < a.rows; ++i)
-    for (std::size_t j = 0; j < a.cols; ++j) t(j, i) = a(i, j);
+    for (std::size_t j = 0; j < a.cols; ++j)
+      t(j, i) = a(i, j);
   return t;
 }
 
@@ -44,21 +46,23 @@ Matrix scaled(Matrix a, std::span<const double> left, std::span<const double> ri
 
 double trace(const Matrix& a) {
   double sum = 0;
-  for (std::size_t i = 0; i < a.rows; ++i) sum += a(i, i);
+  for (std::size_t i = 0; i < a.rows; ++i)
+    sum += a(i, i);
   return sum;
 }
 
 double frobenius(const Matrix& a) {
   double sum = 0;
-  for (double v : a.values) sum += v * v;
+  for (double v : a.values)
+    sum += v * v;
   return std::sqrt(sum);
 }
 
 Eigen eigen_symmetric(Matrix a) {
   const std::size_t n = a.rows;
   std::vector<double> ascending(n);
-  const int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', static_cast<int>(n), a.values.data(),
-                                  static_cast<int>(n), ascending.data());
+  const int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', static_cast<int>(n), a.values.data(), static_cast<int>(n),
+                                  ascending.data());
   if (info != 0) throw method_failed("the eigenvalues of a {} x {} matrix did not converge", n, n);
   Eigen eigen{std::vector<double>(n), Matrix(n, n)};
   for (std::size_t k = 0; k < n; ++k) {
@@ -67,7 +71,8 @@ Eigen eigen_symmetric(Matrix a) {
     double largest = 0;
     for (std::size_t i = 0; i < n; ++i)
       if (std::abs(a(i, from)) > std::abs(largest)) largest = a(i, from);
-    for (std::size_t i = 0; i < n; ++i) eigen.vectors(i, k) = largest < 0 ? -a(i, from) : a(i, from);
+    for (std::size_t i = 0; i < n; ++i)
+      eigen.vectors(i, k) = largest < 0 ? -a(i, from) : a(i, from);
   }
   return eigen;
 }
@@ -78,7 +83,8 @@ Matrix inverse_spd(Matrix a) {
       LAPACKE_dpotri(LAPACK_ROW_MAJOR, 'U', n, a.values.data(), n) != 0)
     throw method_failed("a {} x {} matrix is not positive definite", n, n);
   for (std::size_t i = 0; i < a.rows; ++i)
-    for (std::size_t j = 0; j < i; ++j) a(i, j) = a(j, i);
+    for (std::size_t j = 0; j < i; ++j)
+      a(i, j) = a(j, i);
   return a;
 }
 
@@ -94,7 +100,8 @@ Matrix procrustes(const Matrix& a) {
 
 Matrix columns(const Matrix& a, std::size_t count) {
   Matrix c(a.rows, count);
-  for (std::size_t i = 0; i < a.rows; ++i) std::copy_n(&a.values[i * a.cols], count, &c.values[i * count]);
+  for (std::size_t i = 0; i < a.rows; ++i)
+    std::copy_n(&a.values[i * a.cols], count, &c.values[i * count]);
   return c;
 }
 

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::size_t kPanel = 1024;
 
-// out[n][b] = sum_i planes[i][n] basis[i][b]: few components, so the output is what costs. Four pixels share a basis load.
+// out[n][b] = sum_i planes[i][n] basis[i][b]: few components, so the output is what costs. Four pixels share a basis
+// load.
 HYDE_VECTOR_CLONES
 void expand(const float* const* planes, const float* basis, std::size_t rank, std::size_t bands, std::size_t pixels,
             float* out) {
@@ -42,16 +43,19 @@ void expand(const float* const* planes, const float* basis, std::size_t rank, st
     }
     for (std::size_t q = 0; q < 4; ++q) {
       float* o = out + (n + q) * bands;
-      for (std::size_t t = b; t < bands; ++t) o[t] = 0;
+      for (std::size_t t = b; t < bands; ++t)
+        o[t] = 0;
       for (std::size_t i = 0; i < rank; ++i)
-        for (std::size_t t = b; t < bands; ++t) o[t] += planes[i][n + q] * basis[i * bands + t];
+        for (std::size_t t = b; t < bands; ++t)
+          o[t] += planes[i][n + q] * basis[i * bands + t];
     }
   }
   for (; n < pixels; ++n) {
     float* o = out + n * bands;
     std::fill_n(o, bands, 0.0F);
     for (std::size_t i = 0; i < rank; ++i)
-      for (std::size_t b = 0; b < bands; ++b) o[b] += planes[i][n] * basis[i * bands + b];
+      for (std::size_t b = 0; b < bands; ++b)
+        o[b] += planes[i][n] * basis[i * bands + b];
   }
 }
 
@@ -139,12 +143,14 @@ void reconstruct(const LowRank& model, std::size_t row, std::size_t rows, std::s
   const std::size_t bands = model.extent.bands, cols = model.extent.cols, rank = model.rank();
   std::vector<float> basis(rank * bands);
   for (std::size_t i = 0; i < rank; ++i)
-    for (std::size_t b = 0; b < bands; ++b) basis[i * bands + b] = static_cast<float>(model.basis(b, i));
+    for (std::size_t b = 0; b < bands; ++b)
+      basis[i * bands + b] = static_cast<float>(model.basis(b, i));
   const std::size_t block = rows * cols;
 #pragma omp parallel for schedule(static)
   for (std::size_t p = 0; p < block; p += kPanel) {
     std::vector<const float*> planes(rank);
-    for (std::size_t i = 0; i < rank; ++i) planes[i] = model.planes.data() + i * model.extent.pixels() + row * cols + p;
+    for (std::size_t i = 0; i < rank; ++i)
+      planes[i] = model.planes.data() + i * model.extent.pixels() + row * cols + p;
     expand(planes.data(), basis.data(), rank, bands, std::min(kPanel, block - p), spectra.data() + p * bands);
   }
 }
@@ -165,7 +171,8 @@ void fill_invalid(std::span<float> planes, std::size_t rows, std::size_t cols, s
   if (valid.empty()) return;
   const std::size_t pixels = rows * cols, count = planes.size() / pixels;
 #pragma omp parallel for schedule(dynamic)
-  for (std::size_t i = 0; i < count; ++i) harmonic_fill(planes.subspan(i * pixels, pixels), rows, cols, valid);
+  for (std::size_t i = 0; i < count; ++i)
+    harmonic_fill(planes.subspan(i * pixels, pixels), rows, cols, valid);
 }
 
 std::size_t rows_per_block(Extent extent) {

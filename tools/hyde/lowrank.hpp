@@ -9,8 +9,8 @@
 
 namespace fachwerk::hyde {
 
-/// A cube of few components: y_p = sum_i basis[:, i] planes[i][p]. What every subspace method returns; the cube itself is
-/// made block by block as it is written.
+/// A cube of few components: y_p = sum_i basis[:, i] planes[i][p]. What every subspace method returns; the cube itself
+/// is made block by block as it is written.
 struct LowRank {
   Extent extent;
   Matrix basis;               ///< [bands, rank]

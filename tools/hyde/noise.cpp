@@ -13,10 +13,12 @@
 namespace fachwerk::hyde {
 namespace {
 
-// 1/sqrt of the diagonal: the Gram matrix in these units has a unit diagonal, so thresholds do not depend on the data's scale.
+// 1/sqrt of the diagonal: the Gram matrix in these units has a unit diagonal, so thresholds do not depend on the data's
+// scale.
 std::vector<double> unit_scale(const Matrix& gram) {
   std::vector<double> scale(gram.rows);
-  for (std::size_t i = 0; i < gram.rows; ++i) scale[i] = gram(i, i) > 0 ? 1 / std::sqrt(gram(i, i)) : 0;
+  for (std::size_t i = 0; i < gram.rows; ++i)
+    scale[i] = gram(i, i) > 0 ? 1 / std::sqrt(gram(i, i)) : 0;
   return scale;
 }
 
@@ -30,20 +32,23 @@ void require_pixels(std::size_t pixels, std::size_t bands) {
 Matrix regression_operator(const Matrix& gram, std::vector<double>& energy) {
   const std::vector<double> scale = unit_scale(gram);
   Matrix unit = scaled(gram, scale, scale);
-  for (std::size_t i = 0; i < unit.rows; ++i) unit(i, i) += 1e-12;
+  for (std::size_t i = 0; i < unit.rows; ++i)
+    unit(i, i) += 1e-12;
   Matrix p = inverse_spd(std::move(unit));
   energy.resize(p.rows);
   for (std::size_t i = 0; i < p.rows; ++i) {
     const double pivot = p(i, i);
     energy[i] = 1 / (pivot * scale[i] * scale[i]);
-    for (std::size_t j = 0; j < p.cols; ++j) p(i, j) *= scale[j] / (pivot * scale[i]);
+    for (std::size_t j = 0; j < p.cols; ++j)
+      p(i, j) *= scale[j] / (pivot * scale[i]);
   }
   return p;
 }
 
 Matrix identity_minus(Matrix a) {
   for (std::size_t i = 0; i < a.rows; ++i)
-    for (std::size_t j = 0; j < a.cols; ++j) a(i, j) = (i == j ? 1.0 : 0.0) - a(i, j);
+    for (std::size_t j = 0; j < a.cols; ++j)
+      a(i, j) = (i == j ? 1.0 : 0.0) - a(i, j);
   return a;
 }
 
@@ -75,7 +80,8 @@ std::vector<std::uint8_t> dependent_bands(const Matrix& gram) {
     for (std::size_t k = 0; k < kept.size(); ++k) {
       const double* row = &factor.values[kept[k] * n];
       double dot = r(i, kept[k]);
-      for (std::size_t m = 0; m < k; ++m) dot -= factor(i, m) * row[m];
+      for (std::size_t m = 0; m < k; ++m)
+        dot -= factor(i, m) * row[m];
       factor(i, k) = dot / row[k];
       pivot -= factor(i, k) * factor(i, k);
     }
@@ -143,7 +149,8 @@ Noise mad_noise(const Source& source, int wavelet_order) {
 Noise shift_noise(const Source& source) {
   const Matrix covariance = shift_covariance(source);
   Noise noise{std::vector<double>(covariance.rows)};
-  for (std::size_t i = 0; i < covariance.rows; ++i) noise.sigma[i] = std::sqrt(covariance(i, i));
+  for (std::size_t i = 0; i < covariance.rows; ++i)
+    noise.sigma[i] = std::sqrt(covariance(i, i));
   return noise;
 }
 
@@ -157,7 +164,8 @@ Noise poisson_noise(const Source& source) {
     const std::span<const float> spectra = source.read(row, rows, inner);
     scratch.resize(spectra.size());
 #pragma omp parallel for simd schedule(static)
-    for (std::size_t i = 0; i < spectra.size(); ++i) scratch[i] = std::sqrt(std::max(spectra[i], 0.0F));
+    for (std::size_t i = 0; i < spectra.size(); ++i)
+      scratch[i] = std::sqrt(std::max(spectra[i], 0.0F));
     return std::span<const float>(scratch);
   };
   const Matrix root_gram = gram(roots);
@@ -189,7 +197,8 @@ Noise poisson_noise(const Source& source) {
   Noise noise{std::vector<double>(bands)};
   for (std::size_t b = 0; b < bands; ++b) {
     double sum = 0;
-    for (const auto& slice : sums) sum += slice[b];
+    for (const auto& slice : sums)
+      sum += slice[b];
     noise.sigma[b] = std::sqrt(sum / static_cast<double>(pixels));
   }
   return noise;
@@ -198,11 +207,13 @@ Noise poisson_noise(const Source& source) {
 Subspace hysime(const Matrix& gram, std::size_t pixels, const Noise& noise) {
   const std::size_t bands = gram.rows;
   Matrix ry = gram;
-  for (double& v : ry.values) v /= static_cast<double>(pixels);
+  for (double& v : ry.values)
+    v /= static_cast<double>(pixels);
   Matrix rx = noise.signal;
   if (rx.rows == 0) {
     rx = ry;
-    for (std::size_t i = 0; i < bands; ++i) rx(i, i) -= noise.sigma[i] * noise.sigma[i];
+    for (std::size_t i = 0; i < bands; ++i)
+      rx(i, i) -= noise.sigma[i] * noise.sigma[i];
   }
   const double floor = trace(rx) / static_cast<double>(bands) * 1e-5;
   const Eigen eigen = eigen_symmetric(rx);
@@ -224,14 +235,16 @@ Subspace hysime(const Matrix& gram, std::size_t pixels, const Noise& noise) {
   for (std::size_t k = 0; k < bands; ++k) {
     subspace.cost[k] = cost[order[k]];
     if (subspace.cost[k] < 0) ++subspace.rank;
-    for (std::size_t i = 0; i < bands; ++i) subspace.basis(i, k) = eigen.vectors(i, order[k]);
+    for (std::size_t i = 0; i < bands; ++i)
+      subspace.basis(i, k) = eigen.vectors(i, order[k]);
   }
   return subspace;
 }
 
 Subspace hysime_whitened(const Matrix& gram, std::size_t pixels, const Noise& noise) {
   std::vector<double> inverse(noise.sigma.size());
-  for (std::size_t i = 0; i < inverse.size(); ++i) inverse[i] = 1 / noise.sigma[i];
+  for (std::size_t i = 0; i < inverse.size(); ++i)
+    inverse[i] = 1 / noise.sigma[i];
   Noise white{std::vector<double>(inverse.size(), 1.0)};
   if (noise.signal.rows > 0) white.signal = scaled(noise.signal, inverse, inverse);
   return hysime(scaled(gram, inverse, inverse), pixels, white);

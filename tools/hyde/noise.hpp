@@ -20,8 +20,8 @@ struct Noise {
 };
 
 /// Residuals of regressing each band on all others (Bioucas-Dias & Nascimento 2008), from the Gram matrix alone: with
-/// P = R⁻¹ the residual of band i is (P Y)_i / P_ii and its energy 1/P_ii. sigma² = energy / (N - B + 1), unbiased for white
-/// Gaussian noise. Throws bad_input when there are too few pixels (N <= B + 10).
+/// P = R⁻¹ the residual of band i is (P Y)_i / P_ii and its energy 1/P_ii. sigma² = energy / (N - B + 1), unbiased for
+/// white Gaussian noise. Throws bad_input when there are too few pixels (N <= B + 10).
 Noise regression_noise(const Matrix& gram, std::size_t pixels);
 
 /// Median of the absolute finest wavelet details over 0.6745, band by band.

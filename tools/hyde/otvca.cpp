@@ -10,7 +10,8 @@ OtvcaResult otvca(const Source& source, const Matrix& gram, const Noise& noise, 
   const std::size_t rank = options.rank;
   if (rank < 1 || rank > bands) throw usage_error("--rank {} is not between 1 and the {} bands used", rank, bands);
   std::vector<double> inverse(bands);
-  for (std::size_t b = 0; b < bands; ++b) inverse[b] = 1 / noise.sigma[b];
+  for (std::size_t b = 0; b < bands; ++b)
+    inverse[b] = 1 / noise.sigma[b];
   Matrix v = columns(eigen_symmetric(scaled(gram, inverse, inverse)).vectors, rank);
   TvOptions tv = options.tv;
   tv.weight = options.lambda;
@@ -27,7 +28,8 @@ OtvcaResult otvca(const Source& source, const Matrix& gram, const Noise& noise, 
       converged[i] = tv_denoise(result.model.plane(i), source.extent.rows, source.extent.cols, tv, duals[i]).converged;
     v = procrustes(transposed(scaled(correlate(source, result.model.planes), {}, inverse)));
   }
-  for (std::uint8_t ok : converged) result.converged = result.converged && ok != 0;
+  for (std::uint8_t ok : converged)
+    result.converged = result.converged && ok != 0;
   result.model.basis = scaled(v, noise.sigma, {});
   return result;
 }

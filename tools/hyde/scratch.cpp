@@ -37,7 +37,8 @@ ScratchArray::ScratchArray(std::size_t size, ScratchLimit limit) : size_(size) {
   const std::size_t bytes = size * sizeof(float);
   const bool in_file = limit.bytes != 0 && bytes > limit.bytes;
   const int file = in_file ? unlinked_file(bytes) : -1;
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, in_file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, file, 0);
+  void* memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, in_file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, file, 0);
   if (in_file) close(file);
   if (memory == MAP_FAILED)
     throw absent_error("{:.1f} GB of memory are needed", static_cast<double>(bytes) * 1e-9)

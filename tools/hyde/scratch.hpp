@@ -5,14 +5,14 @@
 
 namespace fachwerk::hyde {
 
-/// Memory above which a ScratchArray lies in an unlinked file under $TMPDIR, so that whole-cube methods run on cubes larger
-/// than memory; the kernel then keeps in memory what fits. 0: never.
+/// Memory above which a ScratchArray lies in an unlinked file under $TMPDIR, so that whole-cube methods run on cubes
+/// larger than memory; the kernel then keeps in memory what fits. 0: never.
 struct ScratchLimit {
   std::size_t bytes = 0;
 };
 
-/// A large array of floats, zero at first, in memory or in a mapped temporary file. Throws absent_error with the size when
-/// there is no room.
+/// A large array of floats, zero at first, in memory or in a mapped temporary file. Throws absent_error with the size
+/// when there is no room.
 class ScratchArray {
  public:
   ScratchArray(std::size_t size, ScratchLimit limit);

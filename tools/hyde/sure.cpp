@@ -15,7 +15,8 @@ Threshold sure_grid(std::span<const float> x, double largest, std::size_t count)
   std::vector<double> number(count + 1), energy(count + 1);
   for (float v : x) {
     const double a = std::abs(static_cast<double>(v));
-    std::size_t k = step > 0 ? static_cast<std::size_t>(std::min(std::ceil(a / step), static_cast<double>(count))) : (a > 0);
+    std::size_t k =
+        step > 0 ? static_cast<std::size_t>(std::min(std::ceil(a / step), static_cast<double>(count))) : (a > 0);
     if (k > 0 && k <= count && a <= t(k - 1)) --k;
     number[k] += 1;
     energy[k] += a * a;
@@ -63,7 +64,8 @@ Threshold sure_exact(std::span<const float> x) {
 
 HYDE_VECTOR_CLONES
 void soft_threshold(std::span<float> x, float t) {
-  for (float& v : x) v -= std::min(std::max(v, -t), t);
+  for (float& v : x)
+    v -= std::min(std::max(v, -t), t);
 }
 
 }  // namespace fachwerk::hyde

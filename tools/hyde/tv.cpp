@@ -13,9 +13,11 @@ namespace {
 HYDE_VECTOR_CLONES
 void primal_row(const float* f, const float* h, const float* v, const float* above, std::size_t cols, float* x) {
   x[0] = f[0] + h[0] + v[0];
-  for (std::size_t c = 1; c < cols; ++c) x[c] = f[c] + h[c] - h[c - 1] + v[c];
+  for (std::size_t c = 1; c < cols; ++c)
+    x[c] = f[c] + h[c] - h[c - 1] + v[c];
   if (above != nullptr)
-    for (std::size_t c = 0; c < cols; ++c) x[c] -= above[c];
+    for (std::size_t c = 0; c < cols; ++c)
+      x[c] -= above[c];
 }
 
 // p_new = project(q + step ∇x) onto |p| <= weight; q = p_new + momentum (p_new - p). `below` is null in the last row.
@@ -32,10 +34,12 @@ void dual_row(const float* x, const float* below, std::size_t cols, float step, 
     pv[c] = nv;
   };
   if (below != nullptr) {
-    for (std::size_t c = 0; c + 1 < cols; ++c) update(c, x[c + 1] - x[c], below[c] - x[c]);
+    for (std::size_t c = 0; c + 1 < cols; ++c)
+      update(c, x[c + 1] - x[c], below[c] - x[c]);
     update(cols - 1, 0, below[cols - 1] - x[cols - 1]);
   } else {
-    for (std::size_t c = 0; c + 1 < cols; ++c) update(c, x[c + 1] - x[c], 0);
+    for (std::size_t c = 0; c + 1 < cols; ++c)
+      update(c, x[c + 1] - x[c], 0);
     update(cols - 1, 0, 0);
   }
 }
@@ -56,14 +60,17 @@ double gap_row(const float* x, const float* below, const float* h, const float* 
 
 double spread(std::span<const float> image) {
   double mean = 0, sum = 0;
-  for (float v : image) mean += v / static_cast<double>(image.size());
-  for (float v : image) sum += (v - mean) * (v - mean);
+  for (float v : image)
+    mean += v / static_cast<double>(image.size());
+  for (float v : image)
+    sum += (v - mean) * (v - mean);
   return sum;
 }
 
 }  // namespace
 
-TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, const TvOptions& options, TvDual& dual) {
+TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, const TvOptions& options,
+                    TvDual& dual) {
   TvResult result;
   const std::size_t n = rows * cols;
   const auto weight = static_cast<float>(options.weight);
@@ -73,11 +80,13 @@ TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, 
   }
   // The mean passes through; without it the differences keep all their digits.
   double mean = 0;
-  for (float v : image) mean += v / static_cast<double>(n);
+  for (float v : image)
+    mean += v / static_cast<double>(n);
   std::vector<float> f(n), x(n);
-  for (std::size_t i = 0; i < n; ++i) f[i] = image[i] - static_cast<float>(mean);
-  const double allowed =
-      std::min(options.tolerance * spread(f), options.noise_tolerance * options.weight * options.weight * static_cast<double>(n));
+  for (std::size_t i = 0; i < n; ++i)
+    f[i] = image[i] - static_cast<float>(mean);
+  const double allowed = std::min(options.tolerance * spread(f),
+                                  options.noise_tolerance * options.weight * options.weight * static_cast<double>(n));
 
   if (dual.horizontal.size() != n) dual = {std::vector<float>(n), std::vector<float>(n)};
   std::vector<float>&ph = dual.horizontal, &pv = dual.vertical;
@@ -87,9 +96,11 @@ TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, 
   };
   const auto gap = [&] {
     double sum = 0;
-    for (std::size_t r = 0; r < rows; ++r) primal(ph, pv, r);
     for (std::size_t r = 0; r < rows; ++r)
-      sum += gap_row(&x[r * cols], r + 1 < rows ? &x[(r + 1) * cols] : nullptr, &ph[r * cols], &pv[r * cols], cols, weight);
+      primal(ph, pv, r);
+    for (std::size_t r = 0; r < rows; ++r)
+      sum += gap_row(&x[r * cols], r + 1 < rows ? &x[(r + 1) * cols] : nullptr, &ph[r * cols], &pv[r * cols], cols,
+                     weight);
     return sum;
   };
 
@@ -119,7 +130,8 @@ TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, 
     }
   }
   result.converged = result.gap <= allowed;
-  for (std::size_t i = 0; i < n; ++i) image[i] = best[i] + static_cast<float>(mean);
+  for (std::size_t i = 0; i < n; ++i)
+    image[i] = best[i] + static_cast<float>(mean);
   return result;
 }
 

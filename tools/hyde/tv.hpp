@@ -7,8 +7,9 @@
 namespace fachwerk::hyde {
 
 struct TvOptions {
-  double weight = 1;         ///< λ
-  double tolerance = 1e-4;   ///< the duality gap may be this times ‖f - mean f‖², and at most `noise_tolerance` λ² a pixel
+  double weight = 1;  ///< λ
+  double tolerance =
+      1e-4;  ///< the duality gap may be this times ‖f - mean f‖², and at most `noise_tolerance` λ² a pixel
   double noise_tolerance = 1e-2;
   int iterations = 2000;
 };
@@ -20,13 +21,14 @@ struct TvDual {
 
 struct TvResult {
   int iterations = 0;
-  double gap = 0;             ///< of the result: ½‖x - x*‖² <= gap
+  double gap = 0;  ///< of the result: ½‖x - x*‖² <= gap
   bool converged = false;
-  std::vector<double> gaps;   ///< least gap so far, each time it was computed
+  std::vector<double> gaps;  ///< least gap so far, each time it was computed
 };
 
-/// x = argmin ½‖x - f‖² + λ TV(x), isotropic total variation with forward differences (Rudin, Osher, Fatemi 1992), by the
-/// accelerated projected gradient on the dual (Beck & Teboulle 2009). In place; the gap of primal and dual is the stopping rule.
+/// x = argmin ½‖x - f‖² + λ TV(x), isotropic total variation with forward differences (Rudin, Osher, Fatemi 1992), by
+/// the accelerated projected gradient on the dual (Beck & Teboulle 2009). In place; the gap of primal and dual is the
+/// stopping rule.
 TvResult tv_denoise(std::span<float> image, std::size_t rows, std::size_t cols, const TvOptions& options, TvDual& dual);
 
 }  // namespace fachwerk::hyde

@@ -15,13 +15,15 @@ namespace {
 using Real = long double;
 using Complex = std::complex<long double>;
 
-// Roots in y of Daubechies' polynomial sum_k C(K-1+k, k) y^k, k < K, by simultaneous iteration (Durand-Kerner, then Newton).
+// Roots in y of Daubechies' polynomial sum_k C(K-1+k, k) y^k, k < K, by simultaneous iteration (Durand-Kerner, then
+// Newton).
 std::vector<Complex> daubechies_roots(int order) {
   const int degree = order - 1;
   std::vector<Real> a(static_cast<std::size_t>(order));
   a[0] = 1;
   for (int k = 1; k < order; ++k)
-    a[static_cast<std::size_t>(k)] = a[static_cast<std::size_t>(k - 1)] * static_cast<Real>(order - 1 + k) / static_cast<Real>(k);
+    a[static_cast<std::size_t>(k)] =
+        a[static_cast<std::size_t>(k - 1)] * static_cast<Real>(order - 1 + k) / static_cast<Real>(k);
   const auto value = [&](Complex y, Complex* slope) {
     Complex p = 0, d = 0;
     for (int k = degree; k >= 0; --k) {
@@ -33,7 +35,8 @@ std::vector<Complex> daubechies_roots(int order) {
   };
   std::vector<Complex> roots(static_cast<std::size_t>(degree));
   for (std::size_t i = 0; i < roots.size(); ++i)
-    roots[i] = std::polar<Real>(0.4L, 2 * std::numbers::pi_v<Real> * (static_cast<Real>(i) + 0.35L) / static_cast<Real>(degree));
+    roots[i] = std::polar<Real>(
+        0.4L, 2 * std::numbers::pi_v<Real> * (static_cast<Real>(i) + 0.35L) / static_cast<Real>(degree));
   for (int iteration = 0; iteration < 2000; ++iteration) {
     Real change = 0;
     for (std::size_t i = 0; i < roots.size(); ++i) {
@@ -66,7 +69,8 @@ std::pair<Complex, Complex> unit_circle_pair(Complex y) {
 
 // low = (1 + z)^order prod (z - z_i), scaled to sum sqrt 2.
 std::vector<Real> filter_from(int order, std::vector<Complex> zeros) {
-  for (int i = 0; i < order; ++i) zeros.emplace_back(-1);
+  for (int i = 0; i < order; ++i)
+    zeros.emplace_back(-1);
   // Multiply factors in Leja order: each next zero far from those used, so that partial products stay small.
   std::vector<Complex> ordered;
   while (!zeros.empty()) {
@@ -74,7 +78,8 @@ std::vector<Real> filter_from(int order, std::vector<Complex> zeros) {
     Real best_distance = -INFINITY;
     for (std::size_t i = 0; i < zeros.size(); ++i) {
       Real distance = ordered.empty() ? std::abs(zeros[i]) : 0;
-      for (const Complex& used : ordered) distance += std::log(std::abs(zeros[i] - used) + 1e-30L);
+      for (const Complex& used : ordered)
+        distance += std::log(std::abs(zeros[i] - used) + 1e-30L);
       if (distance > best_distance) {
         best_distance = distance;
         best = i;
@@ -86,12 +91,15 @@ std::vector<Real> filter_from(int order, std::vector<Complex> zeros) {
   std::vector<Complex> product{1};
   for (const Complex& zero : ordered) {
     product.push_back(0);
-    for (std::size_t k = product.size() - 1; k > 0; --k) product[k] -= zero * product[k - 1];
+    for (std::size_t k = product.size() - 1; k > 0; --k)
+      product[k] -= zero * product[k - 1];
   }
   std::vector<Real> filter(product.size());
   Real sum = 0;
-  for (std::size_t k = 0; k < filter.size(); ++k) sum += filter[k] = product[k].real();
-  for (Real& v : filter) v *= std::numbers::sqrt2_v<Real> / sum;
+  for (std::size_t k = 0; k < filter.size(); ++k)
+    sum += filter[k] = product[k].real();
+  for (Real& v : filter)
+    v *= std::numbers::sqrt2_v<Real> / sum;
   return filter;
 }
 
@@ -113,10 +121,13 @@ Real phase_nonlinearity(const std::vector<Real>& filter) {
   for (int i = 1; i < samples; ++i) {
     const Real w = std::numbers::pi_v<Real> * i / samples * 0.95L;
     Complex sum = 0;
-    for (std::size_t k = 0; k < filter.size(); ++k) sum += filter[k] * std::polar<Real>(1, -w * static_cast<Real>(k));
+    for (std::size_t k = 0; k < filter.size(); ++k)
+      sum += filter[k] * std::polar<Real>(1, -w * static_cast<Real>(k));
     Real angle = std::arg(sum);
-    while (angle - previous > std::numbers::pi_v<Real>) angle -= 2 * std::numbers::pi_v<Real>;
-    while (angle - previous < -std::numbers::pi_v<Real>) angle += 2 * std::numbers::pi_v<Real>;
+    while (angle - previous > std::numbers::pi_v<Real>)
+      angle -= 2 * std::numbers::pi_v<Real>;
+    while (angle - previous < -std::numbers::pi_v<Real>)
+      angle += 2 * std::numbers::pi_v<Real>;
     phase.push_back(previous = angle);
   }
   Real slope_top = 0, slope_bottom = 0;
@@ -187,36 +198,45 @@ void merge_pair(const float* const* low, const float* const* high, const float* 
     for (std::size_t j = 0; j < count; ++j) {
       const float *l = low[j] + i, *u = high[j] + i;
       const float hj = h[j], gj = g[j];
-      for (std::size_t t = 0; t < lanes; ++t) a[t] += hj * l[t] + gj * u[t];
+      for (std::size_t t = 0; t < lanes; ++t)
+        a[t] += hj * l[t] + gj * u[t];
     }
-    for (std::size_t t = 0; t < lanes; ++t) out[i + t] = a[t];
+    for (std::size_t t = 0; t < lanes; ++t)
+      out[i + t] = a[t];
   }
   for (; i < n; ++i) {
     float a = 0;
-    for (std::size_t j = 0; j < count; ++j) a += h[j] * low[j][i] + g[j] * high[j][i];
+    for (std::size_t j = 0; j < count; ++j)
+      a += h[j] * low[j][i] + g[j] * high[j][i];
     out[i] = a;
   }
 }
 
-std::ptrdiff_t wrap(std::ptrdiff_t i, std::ptrdiff_t n) { return ((i % n) + n) % n; }
+std::ptrdiff_t wrap(std::ptrdiff_t i, std::ptrdiff_t n) {
+  return ((i % n) + n) % n;
+}
 
 // Copies n values with `margin` periodic values on either side.
 void extend(const float* values, std::ptrdiff_t n, std::ptrdiff_t stride, std::ptrdiff_t margin, float* out) {
-  for (std::ptrdiff_t i = 0; i < n; ++i) out[margin + i] = values[i * stride];
+  for (std::ptrdiff_t i = 0; i < n; ++i)
+    out[margin + i] = values[i * stride];
   for (std::ptrdiff_t i = 0; i < margin; ++i) {
     out[i] = out[margin + wrap(i - margin, n)];
     out[margin + n + i] = out[margin + wrap(i, n)];
   }
 }
 
-std::ptrdiff_t floor_half(std::ptrdiff_t v) { return v >= 0 ? v / 2 : -((1 - v) / 2); }
+std::ptrdiff_t floor_half(std::ptrdiff_t v) {
+  return v >= 0 ? v / 2 : -((1 - v) / 2);
+}
 
 }  // namespace
 
 Wavelet daubechies(int order) {
   if (order < 1 || order > 20) throw usage_error("Daubechies wavelets have orders 1 to 20, not {}", order);
   std::vector<Complex> zeros;
-  for (const Complex& y : daubechies_roots(order)) zeros.push_back(unit_circle_pair(y).second);
+  for (const Complex& y : daubechies_roots(order))
+    zeros.push_back(unit_circle_pair(y).second);
   return from_low(filter_from(order, std::move(zeros)));
 }
 
@@ -225,8 +245,10 @@ Wavelet symlet(int order) {
   // Real roots choose alone, conjugate pairs together.
   std::vector<std::vector<Complex>> choices;
   for (const Complex& y : daubechies_roots(order)) {
-    if (std::abs(y.imag()) < 1e-12L) choices.push_back({Complex(y.real(), 0)});
-    else if (y.imag() > 0) choices.push_back({y, std::conj(y)});
+    if (std::abs(y.imag()) < 1e-12L)
+      choices.push_back({Complex(y.real(), 0)});
+    else if (y.imag() > 0)
+      choices.push_back({y, std::conj(y)});
   }
   std::vector<Real> best;
   Real best_deviation = INFINITY;
@@ -255,7 +277,10 @@ Wavelet wavelet_by_name(const std::string& name) {
 }
 
 Dwt2::Dwt2(std::size_t rows, std::size_t cols, const Wavelet& wavelet, int levels)
-    : rows_(rows), cols_(cols), levels_(levels), low_(wavelet.low.begin(), wavelet.low.end()),
+    : rows_(rows),
+      cols_(cols),
+      levels_(levels),
+      low_(wavelet.low.begin(), wavelet.low.end()),
       high_(wavelet.high.begin(), wavelet.high.end()) {
   if (levels < 1 || levels > 12) throw usage_error("wavelet levels must be 1 to 12, not {}", levels);
   if (rows < 2 || cols < 2) throw bad_input("wavelets need at least 2 x 2 pixels, found {} x {}", rows, cols);
@@ -290,7 +315,8 @@ void Dwt2::forward(std::span<const float> plane, std::span<float> coefficients) 
     const float* in = plane.data() + reflect(r, rows_) * cols_;
     float* out = coefficients.data() + r * padded_cols_;
     std::copy_n(in, cols_, out);
-    for (std::size_t c = cols_; c < padded_cols_; ++c) out[c] = in[reflect(c, cols_)];
+    for (std::size_t c = cols_; c < padded_cols_; ++c)
+      out[c] = in[reflect(c, cols_)];
   }
   const std::size_t taps = low_.size();
   const auto order = static_cast<std::ptrdiff_t>(taps / 2), margin = order + 1;
@@ -361,7 +387,8 @@ void Dwt2::inverse_levels(std::span<float> coefficients) const {
         }
         merge_pair(low_tap.data(), high_tap.data(), h[parity].data(), g[parity].data(), h[parity].size(), cols / 2,
                    sample.data());
-        for (std::size_t q = 0; q < cols / 2; ++q) out[2 * q + parity] = sample[q];
+        for (std::size_t q = 0; q < cols / 2; ++q)
+          out[2 * q + parity] = sample[q];
       }
     }
   }
@@ -383,8 +410,10 @@ void Dwt2::adjoint(std::span<float> coefficients, std::span<float> plane) const 
   for (std::size_t r = 0; r < padded_rows_; ++r) {
     const float* in = coefficients.data() + r * padded_cols_;
     float* out = plane.data() + reflect(r, rows_) * cols_;
-    for (std::size_t c = 0; c < cols_; ++c) out[c] += in[c];
-    for (std::size_t c = cols_; c < padded_cols_; ++c) out[reflect(c, cols_)] += in[c];
+    for (std::size_t c = 0; c < cols_; ++c)
+      out[c] += in[c];
+    for (std::size_t c = cols_; c < padded_cols_; ++c)
+      out[reflect(c, cols_)] += in[c];
   }
 }
 

@@ -26,8 +26,9 @@ struct Subband {
   std::size_t row, col, rows, cols;
 };
 
-/// Two-dimensional orthonormal wavelet transform of one image plane: periodised filters, after the plane was padded at its
-/// far edges to multiples of 2^levels by half-sample symmetric extension. White noise stays white where nothing was padded.
+/// Two-dimensional orthonormal wavelet transform of one image plane: periodised filters, after the plane was padded at
+/// its far edges to multiples of 2^levels by half-sample symmetric extension. White noise stays white where nothing was
+/// padded.
 class Dwt2 {
  public:
   Dwt2(std::size_t rows, std::size_t cols, const Wavelet& wavelet, int levels);

@@ -17,7 +17,8 @@ void each_row(const Dwt2& dwt, const Subband& band, std::span<float> coefficient
 }
 
 // T for every component and subband.
-std::vector<std::vector<double>> thresholds_of(const Dwt2& dwt, std::span<float> coefficients, std::size_t rank, bool exact) {
+std::vector<std::vector<double>> thresholds_of(const Dwt2& dwt, std::span<float> coefficients, std::size_t rank,
+                                               bool exact) {
   std::vector<std::vector<double>> thresholds(rank, std::vector<double>(dwt.subbands().size()));
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t i = 0; i < rank; ++i)
@@ -37,7 +38,8 @@ WsrrrResult wsrrr(const Source& source, const Matrix& gram, const Noise& noise, 
   const std::size_t pixels = rows * cols, rank = options.rank;
   if (rank < 1 || rank > bands) throw usage_error("--rank {} is not between 1 and the {} bands used", rank, bands);
   std::vector<double> inverse(bands);
-  for (std::size_t b = 0; b < bands; ++b) inverse[b] = 1 / noise.sigma[b];
+  for (std::size_t b = 0; b < bands; ++b)
+    inverse[b] = 1 / noise.sigma[b];
   Matrix v = columns(eigen_symmetric(scaled(gram, inverse, inverse)).vectors, rank);
   const Dwt2 dwt(rows, cols, options.wavelet, options.levels);
 
@@ -50,7 +52,8 @@ WsrrrResult wsrrr(const Source& source, const Matrix& gram, const Noise& noise, 
     fill_invalid(result.model.planes, rows, cols, source.valid);
     const auto part = [&](std::size_t i) { return std::span(coefficients).subspan(i * dwt.size(), dwt.size()); };
 #pragma omp parallel for schedule(dynamic)
-    for (std::size_t i = 0; i < rank; ++i) dwt.forward(result.model.plane(i), part(i));
+    for (std::size_t i = 0; i < rank; ++i)
+      dwt.forward(result.model.plane(i), part(i));
     if (thresholds.empty()) thresholds = thresholds_of(dwt, coefficients, rank, options.exact_thresholds);
     std::vector<float> folded(rank * pixels);  // Wᵀ X with the padding folded back, so that Xᵀ W Y = foldedᵀ Y
 #pragma omp parallel for schedule(dynamic)
@@ -65,7 +68,8 @@ WsrrrResult wsrrr(const Source& source, const Matrix& gram, const Noise& noise, 
     const Matrix m = scaled(correlate(source, folded), {}, inverse);
     const Matrix next = procrustes(transposed(m));
     double difference = 0;
-    for (std::size_t i = 0; i < v.values.size(); ++i) difference += std::pow(next.values[i] - v.values[i], 2);
+    for (std::size_t i = 0; i < v.values.size(); ++i)
+      difference += std::pow(next.values[i] - v.values[i], 2);
     result.change = std::sqrt(difference / static_cast<double>(rank));
     result.converged = result.change < options.tolerance;
     v = next;

@@ -22,9 +22,10 @@ struct WsrrrResult {
   bool converged = false;
 };
 
-/// Wavelet-based sparse reduced-rank regression (Rasti, Sveinsson, Ulfarsson 2014) of whitened data: alternates X = soft(W Y V, T)
-/// and V = G Cᵀ from the singular vectors of Xᵀ W Y. T comes from SURE per component and subband at the start. The wavelet
-/// transform W acts on pixels and V on bands, so W Y V = W (Y V): only `rank` planes are ever transformed.
+/// Wavelet-based sparse reduced-rank regression (Rasti, Sveinsson, Ulfarsson 2014) of whitened data: alternates X =
+/// soft(W Y V, T) and V = G Cᵀ from the singular vectors of Xᵀ W Y. T comes from SURE per component and subband at the
+/// start. The wavelet transform W acts on pixels and V on bands, so W Y V = W (Y V): only `rank` planes are ever
+/// transformed.
 WsrrrResult wsrrr(const Source& source, const Matrix& gram, const Noise& noise, const WsrrrOptions& options);
 
 }  // namespace fachwerk::hyde
