@@ -73,6 +73,10 @@ double sigma_for_snr(std::span<const float> cube, double snr_db) {
   return std::sqrt(sum / static_cast<double>(count) / std::pow(10, snr_db / 10));
 }
 
+double blind_snr(double least, double most, std::uint64_t seed) {
+  return least + (most - least) * compute::Stream(seed, 0, profile_channel).uniform();
+}
+
 Degraded add_gaussian(std::span<float> cube, Extent extent, const std::vector<double>& sigma, std::uint64_t seed) {
 #pragma omp parallel for schedule(static)
   for (std::size_t p = 0; p < extent.pixels(); ++p)

@@ -20,6 +20,9 @@ struct Degraded {
 /// sigma for a signal-to-noise ratio: sqrt(mean(x²)/10^(dB/10)).
 double sigma_for_snr(std::span<const float> cube, double snr_db);
 
+/// A ratio drawn from U(least, most) for a blind experiment.
+double blind_snr(double least, double most, std::uint64_t seed);
+
 /// White Gaussian noise, the given sigma per band.
 Degraded add_gaussian(std::span<float> cube, Extent extent, const std::vector<double>& sigma, std::uint64_t seed);
 
