@@ -164,13 +164,11 @@ template <class Real>
 RoughnessSmoother<Real>::RoughnessSmoother(const std::vector<double>& sigma, double lambda)
     : weight_(sigma.size()), carry_(sigma.size()) {
   const std::size_t n = sigma.size();
-  double pivot = 0;
+  double excess = 0;  // d_b - λ, without cancellation for large λ
   for (std::size_t b = 0; b < n; ++b) {
     const double w = 1 / (sigma[b] * sigma[b]);
-    const double degree = static_cast<double>(b > 0) + static_cast<double>(b + 1 < n);
-    // The pivot in the form w + λ [b not last] + λ (1 - λ/d_(b-1)): no cancellation for large λ.
-    const double from_before = b > 0 ? lambda * (1 - lambda / pivot) : 0;
-    pivot = w + from_before + lambda * (degree - static_cast<double>(b > 0));
+    excess = w + (b > 0 ? lambda * excess / (excess + lambda) : 0);
+    const double pivot = b + 1 < n ? excess + lambda : excess;
     weight_[b] = static_cast<Real>(w / pivot);
     carry_[b] = static_cast<Real>(lambda / pivot);
   }

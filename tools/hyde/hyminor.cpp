@@ -16,10 +16,10 @@ constexpr std::size_t kLanes = 16;  // pixels that go through the recurrences to
 struct Tridiagonal {
   std::vector<double> inverse, carry;
   Tridiagonal(std::size_t n, double mu1, double mu2) : inverse(n), carry(n) {
-    double pivot = 0;
+    double excess = 0;  // d_b - μ₂
     for (std::size_t b = 0; b < n; ++b) {
-      const double before = b > 0 ? mu2 * (1 - mu2 / pivot) : 0;
-      pivot = mu1 + before + (b + 1 < n ? mu2 : 0);
+      excess = mu1 + (b > 0 ? mu2 * excess / (excess + mu2) : 0);
+      const double pivot = b + 1 < n ? excess + mu2 : excess;
       inverse[b] = 1 / pivot;
       carry[b] = mu2 / pivot;
     }

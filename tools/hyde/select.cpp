@@ -1,6 +1,7 @@
 #include "select.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -10,8 +11,9 @@
 namespace fachwerk::hyde {
 namespace {
 
-// Number of columns whose mean differs from the median of its neighbours' by more than six robust deviations of such
-// differences, and more than the noise of a column mean explains.
+// Number of columns whose mean stands out from the median of five columns by more than six robust deviations of such
+// differences, and more than the noise of a column mean explains. The edge of an object moves that median along; a
+// stripe does not.
 std::size_t jumping_columns(std::span<const float> plane, std::size_t rows, std::size_t cols, double sigma) {
   if (cols < 8) return 0;
   std::vector<double> mean(cols);
@@ -19,9 +21,16 @@ std::size_t jumping_columns(std::span<const float> plane, std::size_t rows, std:
     for (std::size_t c = 0; c < cols; ++c)
       mean[c] += plane[r * cols + c] / static_cast<double>(rows);
   std::vector<float> jump;
-  for (std::size_t c = 1; c + 1 < cols; ++c)
-    jump.push_back(static_cast<float>(std::abs(mean[c] - (mean[c - 1] + mean[c + 1]) / 2)));
-  std::vector<float> copy = jump;
+  for (std::size_t c = 2; c + 2 < cols; ++c) {
+    std::array<double, 5> near{};
+    std::copy_n(mean.begin() + static_cast<std::ptrdiff_t>(c - 2), 5, near.begin());
+    std::nth_element(near.begin(), near.begin() + 2, near.end());
+    jump.push_back(static_cast<float>(std::abs(mean[c] - near[2])));
+  }
+  std::vector<float> copy;
+  for (float j : jump)
+    if (j > 0) copy.push_back(j);
+  if (copy.empty()) return 0;
   const double scale = std::max(median_of(copy) / 0.6745, sigma / std::sqrt(static_cast<double>(rows)));
   return static_cast<std::size_t>(std::count_if(jump.begin(), jump.end(), [&](float j) { return j > 6 * scale; }));
 }
@@ -40,23 +49,34 @@ Evidence examine(const Source& source, const Noise& noise) {
     planes.resize(count * pixels);
     read_planes(source, first, planes);
     fill_invalid(planes, rows, cols, source.valid);
+    std::vector<float> distance(count * pixels);  // from the median of 3 x 3, in robust deviations
 #pragma omp parallel for schedule(dynamic)
     for (std::size_t b = 0; b < count; ++b) {
       const std::span<const float> plane = std::span<const float>(planes).subspan(b * pixels, pixels);
       std::vector<float> median(plane.begin(), plane.end());
       median_filter(median, source.extent.rows, source.extent.cols, 1);
-      // Texture also leaves its median: the scale is the larger of the noise and the residual's own spread.
-      std::vector<float> distance(pixels);
+      const std::span<float> mine = std::span(distance).subspan(b * pixels, pixels);
       for (std::size_t p = 0; p < pixels; ++p)
-        distance[p] = std::abs(plane[p] - median[p]);
-      std::vector<float> copy = distance;
-      const double scale = std::max(std::min(noise.sigma[first + b], 4 * median_of(copy)), median_of(copy) / 0.6745);
-      for (float d : distance)
-        outliers[first + b] += d > 6 * scale && d > 0;
+        mine[p] = std::abs(plane[p] - median[p]);
+      std::vector<float> copy;
+      for (float d : mine)
+        if (d > 0) copy.push_back(d);
+      // Texture also leaves its median: the scale is the larger of the noise and the distances' own spread.
+      const double spread = copy.empty() ? 0 : median_of(copy) / 0.6745;
+      const double scale = std::max(std::min(noise.sigma[first + b], 4 * spread), spread);
+      for (float& d : mine)
+        d = scale > 0 ? static_cast<float>(d / scale) : 0;
       for (float v : plane)
         mean[first + b] += v / static_cast<double>(pixels);
       jumps[first + b] = jumping_columns(plane, source.extent.rows, source.extent.cols, scale);
     }
+    // An edge of the scene stands out in neighbouring bands alike, an impulse in its own band alone.
+    for (std::size_t b = 0; b < count; ++b)
+      for (std::size_t p = 0; p < pixels; ++p) {
+        const bool alone =
+            (b == 0 || distance[(b - 1) * pixels + p] < 4) && (b + 1 >= count || distance[(b + 1) * pixels + p] < 4);
+        outliers[first + b] += alone && distance[b * pixels + p] > 6;
+      }
   }
   Evidence evidence;
   std::size_t hit = 0, striped = 0;
