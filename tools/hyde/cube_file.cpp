@@ -307,10 +307,13 @@ CubeInput open_cube(const std::string& path, const std::string& dataset) {
   CubeInput input;
   if (path != "-" && !fs::exists(path)) throw io_error("{}: no such file", path);
   const bool is_hdf5 = path == "-" || H5Fis_hdf5(path.c_str()) > 0;
-  if (path != "-" && !is_hdf5 && envi::is_envi(path)) {
-    input = envi::open(path);
-  } else if (path != "-" && geotiff::is_tiff(path)) {
+  // Content first: a TIFF or NumPy file may have an ENVI header of the same stem beside it.
+  const Format named = format_of(path);
+  const bool other_name = named == Format::matlab || named == Format::npy || path.ends_with(".npz");
+  if (path != "-" && !is_hdf5 && geotiff::is_tiff(path)) {
     input = geotiff::open(path);
+  } else if (path != "-" && !is_hdf5 && !other_name && envi::is_envi(path)) {
+    input = envi::open(path);
   } else if (is_hdf5) {
     const h5::Input probe = path == "-" ? h5::Input() : h5::Input::open(path);
     bool matlab = false;
@@ -338,9 +341,12 @@ CubeInput open_cube(const std::string& path, const std::string& dataset) {
 }
 
 void refuse_same(const std::string& input, const std::string& output) {
+  if (input == "-" || output == "-" || format_of(output) != Format::envi || !envi::is_envi(input)) return;
+  const auto [header, data] = envi::files_of(input);
+  const auto [new_header, new_data] = envi::target_files(output);
   std::error_code ignored;
-  if (input != "-" && output != "-" && (input == output || fs::equivalent(input, output, ignored)))
-    throw usage_error("{} is both input and output", output);
+  if (fs::equivalent(header, new_header, ignored) || fs::equivalent(data, new_data, ignored))
+    throw usage_error("{} and its data are both input and output", output);
 }
 
 Matrix read_spectra(const std::string& path, std::size_t bands) {

@@ -110,7 +110,7 @@ class CubeOutput {
   std::unique_ptr<Target> target_;
 };
 
-/// Throws usage_error if both names are the same file.
+/// Throws usage_error if an ENVI output would overwrite the header or data of its ENVI input under another name.
 void refuse_same(const std::string& input, const std::string& output);
 
 /// Spectra [n, bands]: HDF5 with /spectra, or delimited text with one spectrum a column and one band a row.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/error.hpp"
+#include "fasthyde.hpp"
 #include "gram.hpp"
 #include "lowrank.hpp"
 
@@ -89,8 +90,9 @@ std::vector<std::size_t> first_bands(const CubeInput& input, const PrepareOption
 }
 
 // Keeps only some bands of spectra in memory, in place.
-void compact(std::span<float> data, std::size_t pixels, std::size_t bands, const std::vector<std::size_t>& keep) {
-  for (std::size_t p = 0; p < pixels; ++p)
+template <class T>
+void compact(std::span<T> data, std::size_t bands, const std::vector<std::size_t>& keep) {
+  for (std::size_t p = 0; p < data.size() / bands; ++p)
     for (std::size_t k = 0; k < keep.size(); ++k)
       data[p * keep.size() + k] = data[p * bands + keep[k]];
 }
@@ -247,9 +249,12 @@ class Preparation {
   }
 
   void find_dependent() {
+    // With pixels that lack some values, the complete ones say how bands depend on each other.
     const bool partial = result_.invalid_pixels > 0 && options_.partial_pixels;
-    if (partial) return;  // fasthyin makes its own from complete pixels
-    result_.gram = gram(result_.source);
+    const Source whole = partial ? complete_only(result_.source, result_.observed) : result_.source;
+    result_.gram = gram(whole);
+    if (whole.valid_pixels() <= result_.bands.size() + 10)
+      return;  // too few pixels to tell: any band would fit the others
     const std::vector<std::uint8_t> dependent = dependent_bands(result_.gram);
     const auto count = static_cast<std::size_t>(std::count(dependent.begin(), dependent.end(), std::uint8_t{1}));
     if (count == 0) return;
