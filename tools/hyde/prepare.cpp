@@ -181,7 +181,11 @@ class Preparation {
       throw bad_input("{}: no usable bands: {} constant, {} without values", result_.input.name,
                       result_.constant.size(), result_.empty.size());
     if (!result_.streaming)
-      compact(result_.memory->values(), result_.source.extent.pixels(), result_.bands.size(), kept);
+      compact(result_.memory->values().first(result_.source.extent.size()), result_.bands.size(), kept);
+    if (!result_.observed.empty()) {
+      compact(std::span(result_.observed), result_.bands.size(), kept);
+      result_.observed.resize(result_.source.extent.pixels() * kept.size());
+    }
     result_.bands = pick(result_.bands, kept);
     result_.source.extent.bands = kept.size();
     set_reader();
