@@ -1,0 +1,60 @@
+#pragma once
+
+#include "sky.hpp"
+
+/// The four-dimensional grid of templates: lattice points, their parameters, and the ranges that cover a search.
+namespace fachwerk::polgraw {
+
+using Matrix4 = std::array<double, 16>;  ///< row-major
+
+struct Grid {
+  int fftpad = 1;
+  Matrix4 M{};             ///< normalised: rows are lattice vectors in (omega, s, al1, al2); lower triangular
+  Matrix4 fisher{};        ///< reduced Fisher matrix Gamma in un-normalised coordinates
+  Matrix4 unnormalised{};  ///< M with columns times (N, N^2, N, N)
+};
+/// M from its un-normalised form.
+Matrix4 normalise_grid(const Matrix4& unnormalised, std::size_t N);
+
+/// Numbers lo..hi, inclusive.
+struct Range {
+  int lo = 0, hi = -1;
+  bool operator==(const Range&) const = default;
+};
+
+/// Spindown prior in the method's units; positive numbers on both sides: s from -s_max to +s_min.
+struct SpindownPrior {
+  double s_max = 0;  ///< largest spin-down, rad/sample^2
+  double s_min = 0;  ///< largest spin-up
+};
+/// The three priors of the community code and a free one.
+SpindownPrior age_prior(const Band& band, double age_seconds);
+SpindownPrior o1_prior(const Band& band);      ///< -1e-8..+1e-9 Hz/s as f-dot/2 counts there
+SpindownPrior narrow_prior(const Band& band);  ///< age below 200 Hz, -2e-10..2e-11 above
+SpindownPrior frequency_prior(const Band& band, double fdot_min, double fdot_max);
+
+struct SearchRange {
+  Range spindown, nn, mm, hemisphere{1, 2};
+};
+/// Ranges that cover omega in +-pi, s in [s_lo, s_hi], |al| <= oms + pi: the 16 corners in lattice integers.
+SearchRange covering_range(const Grid& grid, const Band& band, double s_lo, double s_hi);
+/// Spindown numbers of one sky point: truncated, in increasing order.
+Range spindown_range(const Grid& grid, const SpindownPrior& prior, int nn, int mm);
+
+/// One sky point of the grid.
+struct SkyPoint {
+  Hemisphere hemisphere = Hemisphere::north;
+  int nn = 0, mm = 0;
+  SkyPosition sky;
+  double het0 = 0;  ///< fmod(nn M8 + mm M12, M0): frequency of bin 0 at spindown number 0
+};
+/// No value where the point lies outside the sky.
+std::optional<SkyPoint> sky_point(const Grid& grid, const Band& band, double obliquity, Hemisphere hemisphere, int nn,
+                                  int mm);
+double spindown_of(const Grid& grid, int ss, int nn, int mm);  ///< s of a grid point
+double spindown_offset(const Grid& grid, int ss);              ///< het1 = fmod(ss M4, M0) in [0, M0)
+
+/// Real-valued lattice coordinates (k, ss, nn, mm) of a point: solves M^T z = (omega, s, al1, al2).
+std::array<double, 4> lattice_coordinates(const Matrix4& M, const std::array<double, 4>& point);
+
+}  // namespace fachwerk::polgraw

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "amplitude.hpp"
+#include "compute/fft.hpp"
+#include "fstatistic.hpp"
+#include "grid.hpp"
+
+/// All-sky search of one frame and band: the F-statistic on every grid point, and the triggers above threshold
+/// (Poghosyan et al. 2015, sec. 2; Astone et al. 2010).
+namespace fachwerk::polgraw {
+
+/// Data of one frame and band, from every detector, with the grid on which it is searched.
+struct Observation {
+  Band band;
+  std::vector<Series> detectors;
+  Grid grid;
+  double obliquity = mean_obliquity;
+};
+
+enum class Precision { double_precision, mixed };
+
+/// How F is computed. The defaults are the method as it should be; `compatible` gives the original's serial branch.
+struct SearchSettings {
+  Form form = Form::full;
+  Norm norm = Norm::block;
+  Peaks peaks = Peaks::run;
+  double threshold = 20;
+  std::size_t nav = normalisation_block;
+  double guard_hz = -1;           ///< band edge left out at both ends; negative: the original's 4096 B bins
+  bool mask_gaps = true;          ///< a = b = 0 where data is missing
+  bool common_shift = true;       ///< one shift_0 for all detectors, and the spindown phase that follows from it
+  bool drop_remainder = false;    ///< the original's error: bins after the last whole block stay raw
+  bool einstein_in_axes = false;  ///< shift = n.(r + einstein (1,1,1)), the original's ephemeris
+  bool refine_times = true;       ///< second step of the inversion t + delay(t) = i
+  bool keep_tail = true;          ///< the resampled series is as much longer than N as the delay grows
+  int interpolation_pad = 2;      ///< plain form: oversampling before the spline
+  compute::fft::Planner planner = compute::fft::Planner::measure;
+};
+SearchSettings compatible(bool openmp_branch);
+
+struct Bins {
+  std::size_t lo = 0, hi = 0;  ///< searched bins [lo, hi) of fftpad * nfft
+};
+Bins search_bins(const Band& band, int fftpad, const SearchSettings& settings);
+
+struct Trigger {
+  double omega = 0, s = 0, delta = 0, alpha = 0, snr = 0;
+  int hemisphere = 1, mm = 0, nn = 0, ss = 0, bin = 0;
+};
+
+/// Frequency intervals in omega that are not searched, in increasing order, and the part of the band that is.
+struct Exclusions {
+  std::vector<std::array<double, 2>> omega;
+  double narrowdown = 0.5;  ///< triggers with |omega - pi/2| >= narrowdown pi are dropped; 0.5 is off
+  bool rejects(double value) const;
+};
+
+/// The plain form: libm sincos for every sample, detector and spindown; full-rate transforms. Not fast; each line is an
+/// equation. Holds buffers: one object a thread.
+class PlainEngine {
+ public:
+  PlainEngine(const Observation& observation, const SearchSettings& settings);
+
+  /// Demodulates, resamples and weights the data for one sky point.
+  void set_sky(const SkyPoint& point);
+  /// F in the searched bins for spindown number ss of the current sky point, normalised.
+  const std::vector<double>& f_statistic(int ss);
+  const AntennaSums& sums() const { return sums_; }
+
+ private:
+  struct Resampled {
+    std::vector<std::complex<double>> a, b;
+    std::vector<double> shift;
+  };
+  const Observation& observation_;
+  SearchSettings settings_;
+  Bins bins_;
+  std::vector<std::size_t> blocks_;
+  std::vector<AmplitudeModulation> modulation_;
+  struct Plans;
+  std::shared_ptr<Plans> plans_;
+  std::vector<Resampled> resampled_;
+  SkyPoint point_;
+  AntennaSums sums_;
+  std::vector<double> F_;
+};
+
+/// How many samples more than N the resampled series has: the most by which a delay can grow in the frame, as far as
+/// the transform has room. Without them the last samples of data are lost wherever the detector moves away from the
+/// source.
+std::size_t resampled_tail(const Observation& observation);
+
+/// n.r (plus the Einstein delay) at every sample, in samples.
+void barycentric_shift(const Ephemeris& ephemeris, const Vector3& n, bool einstein_in_axes, std::span<double> shift);
+
+/// Triggers of one template from its F values.
+void collect_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,
+                      std::span<const double> F, const Exclusions& exclusions, std::vector<Trigger>& out);
+Trigger make_trigger(const Observation& observation, const SkyPoint& point, int ss, double bin, double F);
+
+/// All spindowns of one sky point. `engine` is a PlainEngine or a FastEngine.
+template <class Engine>
+void search_sky_point(Engine& engine, const Observation& observation, const SearchSettings& settings,
+                      const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out);
+
+}  // namespace fachwerk::polgraw
