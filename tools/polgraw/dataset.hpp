@@ -1,0 +1,56 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "io/hdf5.hpp"
+#include "search.hpp"
+
+/// HDF5 layout of polgraw's files: kind gw-data (frames, ephemerides, grids) and gw-triggers.
+namespace fachwerk::polgraw {
+
+/// What names a frame.
+struct FrameInfo {
+  std::int64_t frame = 1;
+  std::int64_t band = -1;  ///< number of the band, -1 when it has none
+  double overlap = 0.03125;
+  double gps_start = 0;
+};
+
+struct Frame {
+  FrameInfo info;
+  Observation observation;
+  bool has_grid = false;
+};
+
+/// Whether a file must have the series x, or an ephemeris alone will do.
+enum class Needs { data, ephemeris };
+
+/// Reads a gw-data file and checks it: lengths, finiteness, equal start times and obliquity, fpo against band, the
+/// grid's first vector. `detectors` selects and orders; empty takes all, in alphabetical order.
+Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::string>& detectors = {});
+void write_frame(h5::Output& file, const Frame& frame);
+
+/// /grid of a file; its first vector must be 2 pi / (fftpad nfft) if `band` is given.
+Grid read_grid(const h5::Node& file, const Band* band);
+void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,
+                const std::string& algorithm);
+void check_grid(const Grid& grid, const Band& band, const std::string& file);
+
+/// One searched frame and band.
+struct TriggerSource {
+  FrameInfo info;
+  Band band;
+  double obliquity = mean_obliquity;
+  std::int64_t templates = 0;
+};
+/// Triggers of any number of frames; `source[i]` tells of which.
+struct TriggerSet {
+  std::vector<TriggerSource> sources;
+  std::vector<Trigger> triggers;
+  std::vector<int> source;
+};
+TriggerSet read_triggers(const h5::Node& file);
+void write_triggers(h5::Output& file, const TriggerSet& set);
+
+}  // namespace fachwerk::polgraw

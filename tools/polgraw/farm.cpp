@@ -1,0 +1,169 @@
+#include "farm.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <variant>
+
+namespace fachwerk::polgraw {
+
+std::vector<Task> make_tasks(const Observation& o, const Selection& selection, int source) {
+  std::vector<Task> tasks;
+  const auto wanted = [&](int hemisphere) { return selection.hemisphere == 0 || selection.hemisphere == hemisphere; };
+  const auto add = [&](int hemisphere, int nn, int mm, const Range* spindowns) {
+    if (!wanted(hemisphere)) return;
+    const auto point = sky_point(o.grid, o.band, o.obliquity, Hemisphere(hemisphere), nn, mm);
+    if (!point) return;
+    if (selection.cone && separation(point->sky, selection.cone->centre) > selection.cone->radius) return;
+    Range range = spindowns ? *spindowns : spindown_range(o.grid, selection.prior, nn, mm);
+    if (selection.no_spindown) range = {0, 0};
+    if (range.lo <= range.hi) tasks.push_back({source, Hemisphere(hemisphere), mm, nn, range});
+  };
+  if (!selection.regions.empty()) {
+    for (const auto& region : selection.regions)
+      add(region.hemisphere, region.nn, region.mm, &region.spindowns);
+    std::ranges::stable_sort(tasks, {}, [](const Task& t) { return std::tuple(int(t.hemisphere), t.mm, t.nn); });
+    return tasks;
+  }
+  const SearchRange range = selection.range
+                                ? *selection.range
+                                : covering_range(o.grid, o.band, -selection.prior.s_max, selection.prior.s_min);
+  const Range* spindowns = selection.range_spindowns ? &range.spindown : nullptr;
+  for (int hemisphere = range.hemisphere.lo; hemisphere <= range.hemisphere.hi; ++hemisphere)
+    for (int mm = range.mm.lo; mm <= range.mm.hi; ++mm)
+      for (int nn = range.nn.lo; nn <= range.nn.hi; ++nn)
+        add(hemisphere, nn, mm, spindowns);
+  return tasks;
+}
+
+std::int64_t template_count(std::span<const Task> tasks) {
+  std::int64_t count = 0;
+  for (const auto& t : tasks)
+    count += t.spindowns.hi - t.spindowns.lo + 1;
+  return count;
+}
+
+SearchRange range_around(const Observation& o, double omega, double s, const SkyPosition& sky, int size) {
+  const auto ecliptic = to_ecliptic(sky, o.obliquity);
+  // The grid's linear parameters at this frequency.
+  const double reach = o.band.oms() + omega;
+  const auto z = lattice_coordinates(o.grid.M, {omega, s, ecliptic.be1 * reach, ecliptic.be2 * reach});
+  const auto around = [](double x, int half) {
+    const int centre = static_cast<int>(std::lround(x));
+    return Range{centre - half, centre + half};
+  };
+  const int hemisphere = static_cast<int>(ecliptic.hemisphere);
+  return {around(z[1], 2 * size), around(z[2], size), around(z[3], size), {hemisphere, hemisphere}};
+}
+
+namespace {
+
+/// A thread's engine for the frame that it is at.
+class Worker {
+ public:
+  Worker(const FarmSettings& settings) : settings_(settings) {}
+
+  void attach(int number, std::shared_ptr<const FarmSource> source, std::shared_ptr<const EnginePlan<float>> mixed,
+              std::shared_ptr<const EnginePlan<double>> exact) {
+    engine_.emplace<std::monostate>();
+    source_ = std::move(source);
+    number_ = number;
+    if (settings_.plain)
+      engine_.emplace<PlainEngine>(source_->observation, settings_.search);
+    else if (settings_.precision == Precision::mixed)
+      engine_.emplace<FastEngine<float>>(std::move(mixed));
+    else
+      engine_.emplace<FastEngine<double>>(std::move(exact));
+  }
+  int source() const { return number_; }
+
+  std::vector<Trigger> run(const Task& task) {
+    std::vector<Trigger> triggers;
+    const auto& o = source_->observation;
+    const auto point = sky_point(o.grid, o.band, o.obliquity, task.hemisphere, task.nn, task.mm);
+    std::visit(
+        [&](auto& engine) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(engine)>, std::monostate>)
+            search_sky_point(engine, o, settings_.search, *point, task.spindowns, source_->exclusions, triggers);
+        },
+        engine_);
+    return triggers;
+  }
+
+ private:
+  const FarmSettings& settings_;
+  std::shared_ptr<const FarmSource> source_;
+  int number_ = -1;
+  std::variant<std::monostate, PlainEngine, FastEngine<float>, FastEngine<double>> engine_;
+};
+
+/// The frame that threads are at, with what they share of it.
+struct Current {
+  int number = -1;
+  std::shared_ptr<const FarmSource> source;
+  std::shared_ptr<const EnginePlan<float>> mixed;
+  std::shared_ptr<const EnginePlan<double>> exact;
+};
+
+}  // namespace
+
+void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
+               const std::function<std::shared_ptr<const FarmSource>(int)>& load,
+               const std::function<std::optional<std::size_t>()>& claim,
+               const std::function<void(std::size_t, std::vector<Trigger>&&)>& done) {
+  std::mutex mutex;
+  Current current;
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(settings.threads)
+  {
+    Worker worker(settings);
+    try {
+      for (;;) {
+        std::size_t task = 0;
+        {
+          const std::lock_guard lock(mutex);
+          if (failure) break;
+          const auto next = claim();
+          if (!next) break;
+          task = *next;
+          const int number = tasks[task].source;
+          if (worker.source() != number) {
+            if (current.number != number) {
+              current = {number, load(number), nullptr, nullptr};
+              if (!settings.plain && settings.precision == Precision::mixed)
+                current.mixed =
+                    std::make_shared<EnginePlan<float>>(current.source->observation, settings.search, settings.engine);
+              else if (!settings.plain)
+                current.exact =
+                    std::make_shared<EnginePlan<double>>(current.source->observation, settings.search, settings.engine);
+            }
+            worker.attach(number, current.source, current.mixed, current.exact);
+          }
+        }
+        auto triggers = worker.run(tasks[task]);
+        const std::lock_guard lock(mutex);
+        done(task, std::move(triggers));
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+std::vector<Trigger> search_frame(const FarmSource& source, std::span<const Task> tasks, const FarmSettings& settings) {
+  std::vector<std::vector<Trigger>> results(tasks.size());
+  std::size_t next = 0;
+  const std::shared_ptr<const FarmSource> shared(std::shared_ptr<void>(), &source);
+  run_tasks(
+      tasks, settings, [&](int) { return shared; },
+      [&]() { return next < tasks.size() ? std::optional(next++) : std::nullopt; },
+      [&](std::size_t task, std::vector<Trigger>&& found) { results[task] = std::move(found); });
+  std::vector<Trigger> all;
+  for (auto& r : results)
+    all.insert(all.end(), r.begin(), r.end());
+  return all;
+}
+
+}  // namespace fachwerk::polgraw

@@ -1,0 +1,248 @@
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "dataset.hpp"
+#include "io/bytes.hpp"
+#include "io/delimited.hpp"
+#include "legacy.hpp"
+
+using namespace fachwerk;
+using namespace fachwerk::polgraw;
+
+namespace {
+
+std::string slurp(const std::string& path) {
+  return std::string(formats::File::open(path).text());
+}
+
+void save(const std::string& path, bool force, std::string_view bytes) {
+  auto sink = formats::Sink::create(path, force);
+  sink.write(bytes);
+  sink.commit();
+}
+
+/// One file of a folder by pattern; empty when there is none.
+std::string find_file(const std::filesystem::path& folder, const std::string& prefix) {
+  std::string found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().filename().string().starts_with(prefix)) {
+      if (!found.empty()) throw usage_error("{}: more than one {}*: choose with --band", folder.string(), prefix);
+      found = entry.path().string();
+    }
+  return found;
+}
+
+/// FFF/DET/{xdatc_FFF_BBBB.bin, DetSSB.bin, rDet.bin, starting_date} and FFF/grid.bin.
+Frame read_tree(const std::string& path, double dt, std::optional<double> fpo, int band, bool cleaned) {
+  namespace fs = std::filesystem;
+  const fs::path root(path);
+  Frame frame;
+  const std::string number = root.filename().empty() ? root.parent_path().filename() : root.filename();
+  if (!number.empty() && number.find_first_not_of("0123456789") == std::string::npos)
+    frame.info.frame = std::stoll(number);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(root))
+    if (entry.is_directory() && fs::exists(entry.path() / "DetSSB.bin")) names.push_back(entry.path().filename());
+  std::ranges::sort(names);
+  if (names.empty()) throw bad_input("{}: expected detector folders with DetSSB.bin", path);
+  auto& o = frame.observation;
+  for (const auto& name : names) {
+    const fs::path folder = root / name;
+    const std::string prefix = (cleaned ? "xdatsc_" : "xdatc_") + (number.empty() ? "" : number + "_") +
+                               (band >= 0 ? fmt::format("{:04d}", band) : "");
+    const std::string data = find_file(folder, prefix);
+    if (data.empty()) throw bad_input("{}: expected a file {}*.bin", folder.string(), prefix);
+    Series series;
+    if (const Site* site = find_site(name))
+      series.site = *site;
+    else
+      throw bad_input("{}: no site of the name {} is known", folder.string(), name);
+    const std::string bytes = slurp(data);
+    if (bytes.size() % 8 != 0) throw bad_input("{}: expected float64 values, found {} bytes", data, bytes.size());
+    series.x = legacy::parse_doubles(bytes);
+    if (o.band.N == 0) {
+      const auto stem = fs::path(data).stem().string();
+      const int found = std::stoi(stem.substr(stem.find_last_of('_') + 1));
+      frame.info.band = fpo ? -1 : found;
+      o.band = make_band(fpo ? *fpo : band_edge(found, dt), dt, series.x.size());
+    }
+    if (series.x.size() != o.band.N)
+      throw bad_input("{}: expected N = {} samples as in the first detector, found {}", data, o.band.N,
+                      series.x.size());
+    for (std::size_t i = 0; i < series.x.size(); ++i)
+      if (!std::isfinite(series.x[i])) throw bad_input("{}: sample {} is not finite", data, i);
+    const auto det = folder / "rDet.bin";
+    series.ephemeris =
+        legacy::parse_ephemeris(slurp(folder / "DetSSB.bin"), fs::exists(det) ? slurp(det) : std::string(), o.band.N,
+                                (folder / "DetSSB.bin").string());
+    if (series.ephemeris.detector.empty()) series.ephemeris.detector.assign(o.band.N, Vector3{});
+    series.gps_start = std::stod(slurp(folder / "starting_date"));
+    series.sigma2 = noise_variance(series.x);
+    o.detectors.push_back(std::move(series));
+  }
+  frame.info.gps_start = o.detectors[0].gps_start;
+  o.obliquity = o.detectors[0].ephemeris.obliquity;
+  if (fs::exists(root / "grid.bin")) {
+    o.grid = legacy::parse_grid(slurp(root / "grid.bin"), (root / "grid.bin").string());
+    frame.has_grid = true;
+  }
+  return frame;
+}
+
+void write_tree(const Frame& frame, const std::string& path, bool force) {
+  namespace fs = std::filesystem;
+  const auto& o = frame.observation;
+  const std::string number = fmt::format("{:03d}", frame.info.frame);
+  for (const auto& d : o.detectors) {
+    const fs::path folder = fs::path(path) / number / d.site.name;
+    fs::create_directories(folder);
+    const std::string data = fmt::format("xdatc_{}_{:04d}.bin", number, std::max<std::int64_t>(frame.info.band, 0));
+    if (!d.x.empty()) save(folder / data, force, legacy::format_doubles(d.x));
+    save(folder / "DetSSB.bin", force, legacy::format_det_ssb(d.ephemeris));
+    save(folder / "rDet.bin", force, legacy::format_r_det(d.ephemeris));
+    save(folder / "rSSB.bin", force, legacy::format_r_ssb(d.ephemeris));
+    save(folder / "starting_date", force, fmt::format("{:.10e}\n", d.gps_start));
+  }
+  if (frame.has_grid) save(fs::path(path) / number / "grid.bin", force, legacy::format_grid(o.grid));
+}
+
+std::string trigger_csv(const TriggerSet& set) {
+  std::string text = "f_Hz,fdot,alpha,delta,snr\n";
+  for (std::size_t i = 0; i < set.triggers.size(); ++i) {
+    const auto& t = set.triggers[i];
+    const auto& band = set.sources[static_cast<std::size_t>(set.source[i])].band;
+    text += fmt::format("{},{},{},{},{}\n", band.frequency(t.omega), band.spindown(t.s), t.alpha, t.delta, t.snr);
+  }
+  return text;
+}
+
+/// Columns as lalpulsar's segment lists have them; the last is 2F = snr^2 + 4.
+std::string trigger_lal(const TriggerSet& set) {
+  std::string text = "%% columns: freq alpha delta f1dot f2dot f3dot 2F\n";
+  for (std::size_t i = 0; i < set.triggers.size(); ++i) {
+    const auto& t = set.triggers[i];
+    const auto& band = set.sources[static_cast<std::size_t>(set.source[i])].band;
+    text += fmt::format("{:.16g} {:.16g} {:.16g} {:.16g} 0 0 {:.9g}\n", band.frequency(t.omega), t.alpha, t.delta,
+                        band.spindown(t.s), t.snr * t.snr + 4);
+  }
+  return text;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string in, out, to = "hdf5";
+  double dt = 2;
+  std::optional<double> fpo, gps;
+  int band = -1, nod = 2, hemisphere = 0;
+  std::int64_t frame_number = 1;
+  bool cleaned = false;
+  const cli::Command command{
+      .name = "polgraw-convert",
+      .purpose = "convert between HDF5 and the files of polgraw-allsky",
+      .description =
+          "Reads a frame's folder (FFF/DET/xdatc_FFF_BBBB.bin, DetSSB.bin, rDet.bin, starting_date, FFF/grid.bin), a "
+          "triggers_*.bin, a grid.bin, or an HDF5 file of polgraw, and writes HDF5 or, with --to, the other "
+          "formats.\n\n"
+          "Triggers become CSV (f_Hz,fdot,alpha,delta,snr), the binary records of the original (five float64: omega, "
+          "s, "
+          "delta, alpha, snr) or a text list with the columns of lalpulsar.",
+      .arguments = {cli::input("IN", in, "folder of a frame, triggers_*.bin, grid.bin, or HDF5"),
+                    cli::output("OUT", out, "HDF5, or what --to says; for --to tree a folder")},
+      .options = {{"--to", &to, "format of the output", {.choices = {"hdf5", "csv", "bin", "lal", "tree", "grid"}}},
+                  {"--dt", &dt, "sampling interval of legacy files", {.unit = "s", .minimum = 1e-6}},
+                  {"--fpo", &fpo, "lower edge of the band, where its number does not give it", {.unit = "Hz"}},
+                  {"--band", &band, "number of the band, where a folder has several"},
+                  {"--nod", &nod, "sidereal days in a frame, for triggers_*.bin", {.minimum = 1}},
+                  {"--frame", &frame_number, "number of the frame, for triggers_*.bin"},
+                  {"--gps", &gps, "start of the frame, for triggers_*.bin", {.unit = "s"}},
+                  {"--hemisphere",
+                   &hemisphere,
+                   "1 or 2, for triggers_*.bin and --to bin; 0: the file name's, or both",
+                   {.minimum = 0, .maximum = 2}},
+                  {"--cleaned", &cleaned, "take xdatsc_ (cleaned) files instead of xdatc_"}},
+      .examples = {{"polgraw-convert 001 frame1.h5", "A frame of the community code as HDF5."},
+                   {"polgraw-search frame1.h5 - --threshold 14.5 | polgraw-convert - - --to csv | head",
+                    "The first triggers as a table."},
+                   {"polgraw-convert triggers_001_0042_1.bin t.h5 --fpo 20.171875 --gps 1187008512",
+                    "Triggers of the community code, for polgraw-coincidences."}},
+      .reference = "Poghosyan, Matta, Streit, Bejger, Krolak, Comput. Phys. Commun. 188 (2015) 167",
+      .reads = "gw-data or gw-triggers: see polgraw-search",
+      .writes = "gw-data or gw-triggers: see polgraw-search",
+      .standard = {}};
+  return command.run(argc, argv, [&](cli::Session& session) {
+    namespace fs = std::filesystem;
+    const bool folder = fs::is_directory(in);
+    const std::string file_name = fs::path(in).filename();
+    const bool legacy_triggers = !folder && file_name.starts_with("triggers_") && file_name.ends_with(".bin");
+    const bool legacy_grid = !folder && !legacy_triggers && file_name.ends_with(".bin");
+
+    std::optional<h5::Input> input;
+    std::optional<Frame> frame;
+    std::optional<TriggerSet> triggers;
+    std::optional<Grid> grid;
+    if (folder) {
+      frame = read_tree(in, dt, fpo, band, cleaned);
+    } else if (legacy_grid) {
+      grid = legacy::parse_grid(slurp(in), in);
+    } else if (legacy_triggers) {
+      if (!fpo && band < 0) throw usage_error("{}: expected --fpo or --band", in);
+      TriggerSet set;
+      set.triggers = legacy::parse_triggers(slurp(in), in);
+      const auto mark = file_name.find_last_of('_');
+      const int pm = hemisphere != 0 ? hemisphere : (file_name[mark + 1] == '2' ? 2 : 1);
+      for (auto& t : set.triggers)
+        t.hemisphere = pm;
+      set.source.assign(set.triggers.size(), 0);
+      set.sources.push_back({{frame_number, band, 0.03125, gps.value_or(0)},
+                             make_band(fpo ? *fpo : band_edge(band, dt), dt, frame_length(nod, dt)),
+                             mean_obliquity,
+                             0});
+      triggers = std::move(set);
+    } else {
+      input = h5::Input::open(in);
+      input->require_kind({"gw-data", "gw-triggers"});
+      if (input->kind() == "gw-triggers")
+        triggers = read_triggers(*input);
+      else if (input->is_dataset("/grid/M") && to == "grid")
+        grid = read_grid(*input, nullptr);
+      else
+        frame = read_frame(*input, Needs::ephemeris);
+    }
+    const auto unfit = [&] { return usage_error("{}: cannot be written as --to {}", in, to); };
+    if (triggers) session.summary.add("triggers", triggers->triggers.size());
+
+    if (to == "hdf5") {
+      h5::Output output = h5::Output::create(out, session.force);
+      if (frame) write_frame(output, *frame);
+      if (frame && frame->has_grid && !(input && input->is_dataset("/grid/M")))
+        write_grid(output, frame->observation.grid, 0, 0, 0, "");
+      if (grid) write_grid(output, *grid, 0, 0, 0, "");
+      if (triggers) write_triggers(output, *triggers);
+      output.stamp(session, triggers ? "gw-triggers" : "gw-data", input ? &*input : nullptr);
+      if (input) output.carry(*input);
+      output.commit();
+    } else if (to == "tree") {
+      if (!frame) throw unfit();
+      if (out == "-") throw usage_error("--to tree: expected a folder as output, found -");
+      write_tree(*frame, out, session.force);
+    } else if (to == "grid") {
+      if (!grid && !(frame && frame->has_grid)) throw unfit();
+      save(out, session.force, legacy::format_grid(grid ? *grid : frame->observation.grid));
+    } else {
+      if (!triggers) throw unfit();
+      if (to == "bin") {
+        if (hemisphere != 0)
+          std::erase_if(triggers->triggers, [&](const Trigger& t) { return t.hemisphere != hemisphere; });
+        save(out, session.force, legacy::format_triggers(triggers->triggers));
+      } else {
+        auto sink = formats::Sink::create(out, session.force, false);
+        sink.write(to == "csv" ? trigger_csv(*triggers) : trigger_lal(*triggers));
+        sink.commit();
+      }
+    }
+  });
+}

@@ -1,0 +1,609 @@
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "checkpoint.hpp"
+#include "cli/command.hpp"
+#include "cli/progress.hpp"
+#include "dataset.hpp"
+#include "farm.hpp"
+#include "io/bytes.hpp"
+#include "io/delimited.hpp"
+#include "lattice.hpp"
+#include "legacy.hpp"
+#include "veto.hpp"
+
+using namespace fachwerk;
+using namespace fachwerk::polgraw;
+
+namespace {
+
+struct Options {
+  std::vector<std::string> inputs, vetoes, detectors;
+  std::string output, grid, compat = "none", form = "full", norm = "block", peaks = "run", prior = "o1",
+                            precision = "mixed", engine = "fast", halfrate = "auto", planning = "measure", range,
+                            regions, dump_f, genvlines;
+  double threshold = 20, narrowdown = 0.5, min_match = 0.8660254037844386;
+  std::optional<double> fdot_min, fdot_max, tau_min, guard;
+  std::vector<double> cone, around;
+  int hemisphere = 0, nav = 4096, degree = 5, gsize = 2, checkpoint_interval = 600;
+  std::int64_t top = 0, max_triggers = 100000000;
+  bool whitenoise = false, no_spindown = false, dry_run = false;
+};
+
+compute::fft::Planner planner_of(const std::string& name) {
+  if (name == "estimate") return compute::fft::Planner::estimate;
+  return name == "patient" ? compute::fft::Planner::patient : compute::fft::Planner::measure;
+}
+
+FarmSettings farm_settings(const Options& o, int threads) {
+  FarmSettings farm;
+  const bool compat = o.compat != "none";
+  if (compat) farm.search = compatible(o.compat == "original-omp");
+  auto& s = farm.search;
+  if (!compat) s.form = o.form == "full" ? Form::full : Form::diagonal;
+  s.norm = o.whitenoise || o.norm == "none" ? Norm::none : (o.norm == "median" ? Norm::median : Norm::block);
+  s.peaks = o.peaks == "run" ? Peaks::run : Peaks::local;
+  s.threshold = o.threshold;
+  s.nav = static_cast<std::size_t>(o.nav);
+  if (o.guard) s.guard_hz = *o.guard;
+  s.planner = planner_of(o.planning);
+  farm.engine.half_rate = o.halfrate != "off";
+  farm.engine.spline_degree = o.degree;
+  farm.precision = o.precision == "double" ? Precision::double_precision : Precision::mixed;
+  farm.plain = compat || o.engine == "plain";
+  farm.threads = threads;
+  return farm;
+}
+
+SpindownPrior prior_of(const Options& o, const Band& band) {
+  if (o.fdot_min || o.fdot_max) {
+    const double lo = o.fdot_min.value_or(0), hi = o.fdot_max.value_or(0);
+    if (lo > hi) throw usage_error("--fdot-min {} is above --fdot-max {}", lo, hi);
+    return frequency_prior(band, lo, hi);
+  }
+  if (o.tau_min) return age_prior(band, *o.tau_min * year);
+  if (o.compat == "original-omp") return narrow_prior(band);
+  if (o.prior == "age") return age_prior(band, 1000 * year);
+  return o.prior == "narrow" ? narrow_prior(band) : o1_prior(band);
+}
+
+std::vector<std::int64_t> read_integers(const std::string& path) {
+  const auto file = formats::File::open(path);
+  std::vector<std::int64_t> numbers;
+  std::string_view text = file.text();
+  const char* blanks = " \t\r\n,;";
+  for (;;) {
+    const auto begin = text.find_first_not_of(blanks);
+    if (begin == std::string_view::npos) return numbers;
+    text = text.substr(begin);
+    const auto word = text.substr(0, text.find_first_of(blanks));
+    std::int64_t value = 0;
+    const auto [at, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc{} || at != word.data() + word.size() || std::abs(value) > 100000000)
+      throw bad_input("{}: expected integers, found \"{}\"", path, word);
+    numbers.push_back(value);
+    text = text.substr(word.size());
+  }
+}
+
+SearchRange read_range(const std::string& path) {
+  const auto n = read_integers(path);
+  if (n.size() != 8)
+    throw bad_input("{}: expected 8 integers (spindown, nn, mm, hemisphere; lowest and highest), found {}", path,
+                    n.size());
+  const auto range = [&](std::size_t k) { return Range{static_cast<int>(n[k]), static_cast<int>(n[k + 1])}; };
+  const SearchRange found{range(0), range(2), range(4), range(6)};
+  for (const auto& r : {found.spindown, found.nn, found.mm, found.hemisphere})
+    if (r.lo > r.hi) throw bad_input("{}: expected lowest before highest, found {} {}", path, r.lo, r.hi);
+  if (found.hemisphere.lo < 1 || found.hemisphere.hi > 2) throw bad_input("{}: expected hemispheres 1 and 2", path);
+  return found;
+}
+
+std::vector<Region> read_regions(const std::string& path) {
+  const auto file = formats::File::open(path);
+  const auto table = formats::read_delimited(file.text(), path);
+  if (table.columns.size() != 5)
+    throw bad_input("{}: expected the columns pm, nn, mm, ss_lo, ss_hi, found {}", path, table.columns.size());
+  const auto column = [&](std::size_t k) {
+    if (!std::holds_alternative<std::vector<std::int64_t>>(table.columns[k].values))
+      throw bad_input("{}: column {}: expected integers", path, k + 1);
+    return std::get<std::vector<std::int64_t>>(table.columns[k].values);
+  };
+  const auto pm = column(0), nn = column(1), mm = column(2), lo = column(3), hi = column(4);
+  std::vector<Region> regions;
+  for (std::size_t i = 0; i < pm.size(); ++i) {
+    if (pm[i] < 1 || pm[i] > 2 || lo[i] > hi[i])
+      throw bad_input("{}: row {}: expected pm 1 or 2 and ss_lo <= ss_hi", path, i + 1);
+    regions.push_back({static_cast<int>(pm[i]),
+                       static_cast<int>(nn[i]),
+                       static_cast<int>(mm[i]),
+                       {static_cast<int>(lo[i]), static_cast<int>(hi[i])}});
+  }
+  return regions;
+}
+
+/// Inputs, with lists (text files of one name a line) resolved.
+std::vector<std::string> resolve_inputs(const std::vector<std::string>& inputs) {
+  std::vector<std::string> files;
+  for (const auto& name : inputs) {
+    if (!name.ends_with(".txt")) {
+      files.push_back(name);
+      continue;
+    }
+    const auto list = formats::File::open(name);
+    std::string_view text = list.text();
+    while (!text.empty()) {
+      const auto end = text.find('\n');
+      std::string line(text.substr(0, end));
+      text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty() && line.front() != '#') files.push_back(line);
+    }
+  }
+  if (files.empty()) throw bad_input("{}: no data files listed", inputs.front());
+  return files;
+}
+
+/// A frame read, checked, and made ready for the tasks.
+struct Loaded {
+  FrameInfo info;
+  std::shared_ptr<FarmSource> source;
+  Selection selection;
+  double vetoed = 0;
+};
+
+Loaded load(const Options& options, const std::string& path, const cli::Session& session) {
+  const auto file = h5::Input::open(path);
+  file.require_kind({"gw-data", "polgraw-data"});
+  Frame frame = read_frame(file, Needs::data, options.detectors);
+  auto& o = frame.observation;
+  if (!options.grid.empty()) {
+    if (options.grid.ends_with(".bin")) {
+      o.grid = legacy::parse_grid(formats::File::open(options.grid).text(), options.grid);
+      check_grid(o.grid, o.band, options.grid);
+    } else {
+      o.grid = read_grid(h5::Input::open(options.grid), &o.band);
+    }
+  } else if (!frame.has_grid) {
+    session.note(fmt::format("{}: no grid in the file: one is made for minimal match {:.4f}", path, options.min_match));
+    o.grid = make_grid(o, {.c0 = options.min_match * options.min_match}).grid;
+  }
+  const bool compat = options.compat != "none";
+  std::erase_if(o.detectors, [&](const Series& d) {
+    const bool empty = missing_samples(d.x) == d.x.size();
+    if (empty) session.warn(fmt::format("{}: {} has no data and is left out", path, d.site.name));
+    return empty;
+  });
+  if (o.detectors.empty()) throw bad_input("{}: no detector has data", path);
+  for (auto& d : o.detectors) {
+    d.sigma2 = compat ? noise_variance_original(d.x) : noise_variance(d.x);
+    if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: the data does not vary", path, d.site.name);
+  }
+  Loaded loaded;
+  loaded.info = frame.info;
+  auto& selection = loaded.selection;
+  selection.prior = prior_of(options, o.band);
+  selection.no_spindown = options.no_spindown;
+  selection.hemisphere = options.hemisphere;
+  if (!options.range.empty()) {
+    selection.range = read_range(options.range);
+    selection.range_spindowns = true;
+  } else if (!options.around.empty()) {
+    const auto& a = options.around;
+    selection.range = range_around(o, o.band.omega(a[0]), o.band.s(a[1]), make_sky(a[2], a[3]), options.gsize);
+    selection.range_spindowns = true;
+  } else if (compat) {
+    selection.range = covering_range(o.grid, o.band, -selection.prior.s_max, 0);
+  }
+  if (!options.cone.empty()) selection.cone = Cone{make_sky(options.cone[0], options.cone[1]), options.cone[2]};
+  if (!options.regions.empty()) selection.regions = read_regions(options.regions);
+
+  Exclusions exclusions;
+  exclusions.narrowdown = options.narrowdown;
+  std::vector<Line> lines;
+  for (const auto& name : options.vetoes) {
+    const auto text = formats::File::open(name);
+    const auto more = parse_lines(text.text(), name);
+    lines.insert(lines.end(), more.begin(), more.end());
+  }
+  const double fdot = o.band.spindown(std::max(selection.prior.s_max, selection.prior.s_min));
+  exclusions.omega = veto_bands(o, lines, fdot / 2);
+  loaded.vetoed = veto_fraction(exclusions.omega);
+  loaded.source = std::make_shared<FarmSource>(FarmSource{std::move(o), std::move(exclusions)});
+  return loaded;
+}
+
+void write_veto_list(const std::string& path, bool force, const FarmSource& source) {
+  auto sink = formats::Sink::create(path, force, false);
+  sink.write("% f_lo f_hi omega_lo omega_hi note\n");
+  const auto& band = source.observation.band;
+  for (const auto& [lo, hi] : source.exclusions.omega)
+    sink.write(fmt::format("{:.9f} {:.9f} {:.12g} {:.12g} line\n", band.frequency(lo), band.frequency(hi), lo, hi));
+  sink.commit();
+}
+
+std::vector<int> parse_numbers(const std::string& text, std::size_t count) {
+  std::vector<int> numbers;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto word = rest.substr(0, rest.find(','));
+    int value = 0;
+    const auto [at, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc{} || at != word.data() + word.size()) break;
+    numbers.push_back(value);
+    rest = rest.substr(std::min(rest.size(), word.size() + 1));
+  }
+  if (numbers.size() != count) throw usage_error("expected {} integers separated by commas, found \"{}\"", count, text);
+  return numbers;
+}
+
+/// F over frequency at one sky point and spindown.
+void dump_f(const Options& options, const FarmSource& source, FarmSettings settings, cli::Session& session) {
+  const auto n = parse_numbers(options.dump_f, 4);
+  const auto& o = source.observation;
+  if (n[0] < 1 || n[0] > 2) throw usage_error("--dump-F: expected pm 1 or 2, found {}", n[0]);
+  const auto point = sky_point(o.grid, o.band, o.obliquity, Hemisphere(n[0]), n[1], n[2]);
+  if (!point) throw usage_error("--dump-F {}: the point lies outside the sky", options.dump_f);
+  std::vector<double> F;
+  if (settings.plain) {
+    PlainEngine engine(o, settings.search);
+    engine.set_sky(*point);
+    F = engine.f_statistic(n[3]);
+  } else {
+    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine));
+    engine.set_sky(*point);
+    F = engine.f_statistic(n[3]);
+  }
+  const auto bins = search_bins(o.band, o.grid.fftpad, settings.search);
+  std::vector<double> frequency(F.size());
+  for (std::size_t k = 0; k < F.size(); ++k)
+    frequency[k] = o.band.frequency(make_trigger(o, *point, n[3], static_cast<double>(bins.lo + k), 2).omega);
+  auto file = h5::Output::create(options.output, session.force);
+  file.column("/frequency", frequency, {.units = "Hz", .long_name = "frequency", .dims = {"frequency"}});
+  file.column("/F", F, {.units = "1", .long_name = "F-statistic", .dims = {"frequency"}});
+  file.attribute("/", "alpha", point->sky.alpha);
+  file.attribute("/", "delta", point->sky.delta);
+  file.attribute("/", "fdot", o.band.spindown(spindown_of(o.grid, n[3], n[1], n[2])));
+  file.stamp(session, "array");
+  file.commit();
+  const auto loudest = std::ranges::max_element(F);
+  session.summary.add("bins", F.size());
+  session.summary.add("largest F", *loudest);
+  session.summary.add("at", frequency[static_cast<std::size_t>(loudest - F.begin())], "Hz");
+}
+
+/// What decides the triggers: a checkpoint of other work must not be resumed.
+std::string fingerprint(const Options& o, const std::vector<std::string>& files, std::span<const Task> tasks,
+                        const std::vector<Loaded>& frames) {
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", cli::version(), o.compat, o.form, o.norm, o.peaks,
+                  o.precision, o.engine, o.halfrate, o.threshold, o.narrowdown, o.nav, o.degree, o.whitenoise);
+  for (const auto& name : files)
+    text += "|" + name;
+  for (const auto& name : o.vetoes)
+    text += "|veto " + name;
+  for (const auto& f : frames) {
+    double sum = 0;
+    for (const auto& d : f.source->observation.detectors)
+      for (std::size_t i = 0; i < d.x.size(); ++i)
+        sum += d.x[i] * std::cos(static_cast<double>(i));
+    text += fmt::format("|{} {:a}", f.info.gps_start, sum);
+  }
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a over the tasks
+  for (const auto& t : tasks)
+    for (const int v : {t.source, static_cast<int>(t.hemisphere), t.mm, t.nn, t.spindowns.lo, t.spindowns.hi})
+      hash = (hash ^ static_cast<std::uint32_t>(v)) * 1099511628211ULL;
+  return text + fmt::format("|{:016x}", hash);
+}
+
+void check_options(const Options& o) {
+  if (!(o.threshold > 2))
+    throw usage_error("--threshold: expected above 2 (the mean of F in noise), found {}", o.threshold);
+  if (!o.cone.empty() && o.cone.size() != 3)
+    throw usage_error("--cone: expected alpha,delta,radius in rad, found {} numbers", o.cone.size());
+  if (!o.around.empty() && o.around.size() != 4)
+    throw usage_error("--around: expected f,fdot,alpha,delta, found {} numbers", o.around.size());
+}
+
+void summarise(cli::Session& session, const TriggerSet& set, double seconds, bool talk_rate) {
+  std::int64_t templates = 0;
+  for (const auto& s : set.sources)
+    templates += s.templates;
+  session.summary.add("frames", set.sources.size());
+  session.summary.add("templates", templates);
+  session.summary.add("triggers", set.triggers.size());
+  if (talk_rate && seconds > 0) session.summary.add("rate", static_cast<double>(templates) / seconds, "templates/s");
+  if (set.triggers.empty()) return;
+  const auto loudest = std::ranges::max_element(set.triggers, {}, &Trigger::snr);
+  const auto& band =
+      set.sources[static_cast<std::size_t>(set.source[static_cast<std::size_t>(loudest - set.triggers.begin())])].band;
+  session.summary.add("loudest snr", loudest->snr);
+  session.summary.add("loudest frequency", band.frequency(loudest->omega), "Hz");
+  session.summary.add("loudest fdot", band.spindown(loudest->s), "Hz/s");
+  session.summary.add("loudest alpha", loudest->alpha, "rad");
+  session.summary.add("loudest delta", loudest->delta, "rad");
+}
+
+void write_attributes(h5::Output& file, const Options& o, const std::vector<Loaded>& frames, double seconds) {
+  const auto text = [&](const char* key, const std::string& value) { file.attribute("/triggers", key, value); };
+  text("compat", o.compat);
+  text("form", o.compat != "none" ? "diagonal" : o.form);
+  text("norm", o.whitenoise ? "none" : o.norm);
+  text("peaks", o.peaks);
+  text("precision", o.compat != "none" || o.engine == "plain" ? "double" : o.precision);
+  text("prior", o.prior);
+  text("snr_definition", "sqrt(2 (F - 2))");
+  file.attribute("/triggers", "threshold", o.threshold);
+  file.attribute("/triggers", "narrowdown", o.narrowdown);
+  file.attribute("/triggers", "nav", o.nav);
+  file.attribute("/triggers", "wall_time_s", seconds);
+  file.attribute("/triggers", "veto_files", o.vetoes);
+  std::vector<double> vetoed;
+  for (const auto& f : frames)
+    vetoed.push_back(f.vetoed);
+  file.attribute("/triggers", "veto_fraction", vetoed);
+}
+
+/// Triggers of all tasks, in their order; with --top the loudest alone.
+TriggerSet collect(const Options& options, const std::vector<Loaded>& frames, std::span<const Task> tasks,
+                   Progress& progress) {
+  TriggerSet set;
+  for (std::size_t f = 0; f < frames.size(); ++f) {
+    const auto& o = frames[f].source->observation;
+    set.sources.push_back({frames[f].info, o.band, o.obliquity, 0});
+  }
+  for (std::size_t t = 0; t < tasks.size(); ++t) {
+    set.sources[static_cast<std::size_t>(tasks[t].source)].templates +=
+        tasks[t].spindowns.hi - tasks[t].spindowns.lo + 1;
+    for (const auto& trigger : progress.triggers[t]) {
+      set.triggers.push_back(trigger);
+      set.source.push_back(tasks[t].source);
+    }
+  }
+  const auto keep = static_cast<std::size_t>(options.top);
+  if (keep > 0 && set.triggers.size() > keep) {
+    std::vector<std::size_t> order(set.triggers.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order,
+                             [&](std::size_t a, std::size_t b) { return set.triggers[a].snr > set.triggers[b].snr; });
+    order.resize(keep);
+    std::ranges::sort(order);
+    TriggerSet loudest{set.sources, {}, {}};
+    for (std::size_t i : order) {
+      loudest.triggers.push_back(set.triggers[i]);
+      loudest.source.push_back(set.source[i]);
+    }
+    return loudest;
+  }
+  return set;
+}
+
+void search(const Options& options, cli::Session& session) {
+  check_options(options);
+  const auto files = resolve_inputs(options.inputs);
+  auto settings = farm_settings(options, session.threads);
+  std::vector<Loaded> frames;
+  std::vector<Task> tasks;
+  for (const auto& name : files) {
+    frames.push_back(load(options, name, session));
+    const auto& f = frames.back();
+    const auto bins = search_bins(f.source->observation.band, f.source->observation.grid.fftpad, settings.search);
+    if (bins.lo >= bins.hi) throw usage_error("--guard leaves nothing of the band of {}", name);
+    if (f.vetoed >= 1 - 1e-9) continue;  // nothing is left of the band: no triggers
+    const auto more = make_tasks(f.source->observation, f.selection, static_cast<int>(frames.size()) - 1);
+    tasks.insert(tasks.end(), more.begin(), more.end());
+  }
+  if (!options.genvlines.empty()) write_veto_list(options.genvlines, session.force, *frames.front().source);
+  const auto wisdom = compute::fft::wisdom_path();
+  if (settings.search.planner != compute::fft::Planner::estimate) compute::fft::load_wisdom(wisdom);
+
+  if (options.dry_run) {
+    cli::Table table{"frames", {"file", "fpo Hz", "sky points", "templates", "vetoed %"}};
+    for (std::size_t f = 0; f < frames.size(); ++f) {
+      std::vector<Task> mine;
+      std::ranges::copy_if(tasks, std::back_inserter(mine),
+                           [&](const Task& t) { return t.source == static_cast<int>(f); });
+      table.rows.push_back({files[f], frames[f].source->observation.band.fpo, static_cast<std::int64_t>(mine.size()),
+                            template_count(mine), 100 * frames[f].vetoed});
+    }
+    const auto& s = frames.front();
+    const auto& o = s.source->observation;
+    const auto range = s.selection.range
+                           ? *s.selection.range
+                           : covering_range(o.grid, o.band, -s.selection.prior.s_max, s.selection.prior.s_min);
+    session.summary.add("spindown numbers", fmt::format("{}..{}", range.spindown.lo, range.spindown.hi));
+    session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
+    session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
+    session.summary.add("templates", template_count(tasks));
+    if (!tasks.empty()) {  // time of a few templates of the first sky point, and of its preparation
+      Task probe = tasks.front();
+      const auto timed = [&](int count) {
+        probe.spindowns.hi = probe.spindowns.lo + count - 1;
+        const auto start = std::chrono::steady_clock::now();
+        auto one = settings;
+        one.threads = 1;
+        search_frame(*frames[static_cast<std::size_t>(probe.source)].source, std::span(&probe, 1), one);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      };
+      timed(1);
+      const double few = timed(2), more = timed(22);
+      const double each = std::max(0.0, (more - few) / 20), preparation = std::max(0.0, few - 2 * each);
+      session.summary.add(
+          "predicted time",
+          (each * static_cast<double>(template_count(tasks)) + preparation * static_cast<double>(tasks.size())) /
+              session.threads,
+          "s");
+    }
+    session.summary.add(std::move(table));
+    return;
+  }
+  if (!options.dump_f.empty()) return dump_f(options, *frames.front().source, settings, session);
+
+  const auto mark = fingerprint(options, files, tasks, frames);
+  Progress progress(tasks.size());
+  if (session.resume) progress = load_checkpoint(session.checkpoint, mark, tasks.size());
+  std::vector<std::size_t> open;
+  for (std::size_t t = 0; t < tasks.size(); ++t)
+    if (progress.done[t] == 0) open.push_back(t);
+
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  auto saved = start;
+  cli::Progress bar(session, "searching", open.size(), "sky points");
+  std::size_t next = 0;
+  std::int64_t count = 0;
+  run_tasks(
+      tasks, settings, [&](int source) { return frames[static_cast<std::size_t>(source)].source; },
+      [&]() -> std::optional<std::size_t> {
+        if (next >= open.size() || cli::stop_requested()) return std::nullopt;
+        return open[next++];
+      },
+      [&](std::size_t task, std::vector<Trigger>&& found) {
+        count += static_cast<std::int64_t>(found.size());
+        if (count > options.max_triggers)
+          throw method_failed("more than {} triggers: raise --threshold or --max-triggers", options.max_triggers);
+        progress.triggers[task] = std::move(found);
+        progress.done[task] = 1;
+        bar.advance();
+        if (!session.checkpoint.empty() && Clock::now() - saved > std::chrono::seconds(options.checkpoint_interval)) {
+          save_checkpoint(session.checkpoint, mark, progress);
+          saved = Clock::now();
+        }
+      });
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (settings.search.planner != compute::fft::Planner::estimate) {
+    try {
+      compute::fft::save_wisdom(wisdom);
+    } catch (const Error& error) {
+      session.note(error.what());  // no home folder: the next run measures again
+    }
+  }
+  if (std::ranges::count(progress.done, 0) > 0) {
+    save_checkpoint(session.checkpoint, mark, progress);
+    throw cli::stopped_error(session.checkpoint);
+  }
+  const auto set = collect(options, frames, tasks, progress);
+  auto file = h5::Output::create(options.output, session.force);
+  write_triggers(file, set);
+  write_attributes(file, options, frames, seconds);
+  file.stamp(session, "gw-triggers");
+  file.commit();
+  if (!session.checkpoint.empty()) std::filesystem::remove(session.checkpoint);
+  summarise(session, set, seconds, open.size() == tasks.size());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  const cli::Command command{
+      .name = "polgraw-search",
+      .purpose = "search frames of narrow-band data for periodic gravitational waves",
+      .description =
+          "Computes the F-statistic on every point of a four-dimensional grid (frequency, spindown, sky) and writes "
+          "the "
+          "triggers above threshold. By default the network statistic with its cross term, gaps masked, one time "
+          "origin for "
+          "all detectors, every bin normalised, at half the sampling rate in mixed precision: phases in double, "
+          "transforms in "
+          "single.\n\n"
+          "--compat original reproduces the triggers of the community code's serial program: amplitude functions not "
+          "masked "
+          "in gaps, diagonal form, each detector's own time origin, bins after the last whole block of 4096 raw. "
+          "original-omp is its OpenMP branch: gaps masked, prior narrow.\n\n"
+          "DATA may be a .txt file that lists data files. Without --grid and without a grid in the file one is made "
+          "for "
+          "--min-match. Triggers are ordered by frame, hemisphere, mm, nn, spindown and bin, whatever the number of "
+          "threads. "
+          "FFTW plans are measured once and kept in ~/.cache/fachwerk; with the same plans results are the same bits.",
+      .arguments = {cli::inputs("DATA", o.inputs, "gw-data files, or .txt lists of them"),
+                    cli::output("OUT", o.output, "triggers; --dry-run does not write it")},
+      .options =
+          {{"--grid", &o.grid, "HDF5 or grid.bin with the grid", {.value_name = "FILE"}},
+           {"--min-match",
+            &o.min_match,
+            "minimal match of a grid that is made here",
+            {.minimum = 0.1, .maximum = 0.99}},
+           {"--threshold", &o.threshold, "lowest F of a trigger; noise has mean 2"},
+           {"--hemisphere", &o.hemisphere, "ecliptic: 1 north, 2 south, 0 both", {.minimum = 0, .maximum = 2}},
+           {"--prior",
+            &o.prior,
+            "spindown: o1 (-1e-8..1e-9 Hz/s), age (1000 years), narrow (age below 200 Hz)",
+            {.choices = {"o1", "age", "narrow"}}},
+           {"--tau-min", &o.tau_min, "spindown from the age instead", {.unit = "yr", .minimum = 1e-3}},
+           {"--fdot-min", &o.fdot_min, "lowest spindown instead", {.unit = "Hz/s"}},
+           {"--fdot-max", &o.fdot_max, "highest spindown instead", {.unit = "Hz/s"}},
+           {"--no-spindown", &o.no_spindown, "spindown number 0 alone"},
+           {"--range", &o.range, "file of 8 integers: lowest and highest ss, nn, mm, pm", {.value_name = "FILE"}},
+           {"--regions", &o.regions, "CSV of grid points: pm,nn,mm,ss_lo,ss_hi", {.value_name = "FILE"}},
+           {"--cone", &o.cone, "sky points within: alpha,delta,radius in rad"},
+           {"--around", &o.around, "grid points next to a signal: f,fdot,alpha,delta (Hz, Hz/s, rad)"},
+           {"--gsize", &o.gsize, "how many grid steps round it", {.minimum = 0, .maximum = 1000}},
+           {"--detectors", &o.detectors, "names, in the order in which they are taken"},
+           {"--veto", &o.vetoes, "files of known lines", {.value_name = "FILE"}},
+           {"--genvlines", &o.genvlines, "write the vetoed intervals", {.value_name = "FILE"}},
+           {"--narrowdown",
+            &o.narrowdown,
+            "keep |omega - pi/2| below this times pi; 0.5 keeps all",
+            {.minimum = 0, .maximum = 0.5}},
+           {"--guard",
+            &o.guard,
+            "part of the band left out at both ends; default: 4096 B bins",
+            {.unit = "Hz", .minimum = 0}},
+           {"--whitenoise", &o.whitenoise, "no normalisation in blocks"},
+           {"--norm", &o.norm, "normalise blocks of bins by mean or median", {.choices = {"block", "median", "none"}}},
+           {"--nav", &o.nav, "bins in a block", {.minimum = 16, .maximum = 1048576}},
+           {"--form", &o.form, "of F: with or without the cross term", {.choices = {"full", "diagonal"}}},
+           {"--peaks",
+            &o.peaks,
+            "one trigger a run of bins above threshold, or each local maximum",
+            {.choices = {"run", "local"}}},
+           {"--precision", &o.precision, "mixed: single-precision transforms", {.choices = {"mixed", "double"}}},
+           {"--engine",
+            &o.engine,
+            "plain: the same statistic without any of the fast form's means",
+            {.choices = {"fast", "plain"}}},
+           {"--halfrate", &o.halfrate, "off: keep the full sampling rate", {.choices = {"auto", "off"}}},
+           {"--interpolation",
+            &o.degree,
+            "degree of the spline of the fast form: 3, 5 or 7",
+            {.minimum = 3, .maximum = 7}},
+           {"--fft-planning",
+            &o.planning,
+            "how long FFTW looks for a plan",
+            {.choices = {"estimate", "measure", "patient"}}},
+           {"--top", &o.top, "keep the loudest alone; 0 keeps all", {.minimum = 0}},
+           {"--max-triggers", &o.max_triggers, "stop beyond this many", {.minimum = 1}},
+           {"--compat", &o.compat, "reproduce the community code", {.choices = {"none", "original", "original-omp"}}},
+           {"--dump-F", &o.dump_f, "write F over frequency at pm,nn,mm,ss instead"},
+           {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
+           {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 1}}},
+      .examples = {{"polgraw-search frame1.h5 triggers.h5 --threshold 14.5", "Both hemispheres, the whole sky."},
+                   {"polgraw-search frame1.h5 triggers.h5 --dry-run", "How large the search is, and how long it will take."},
+                   {"polgraw-search bands.txt all.h5 --checkpoint state.h5", "Many frames; continue with --resume."}},
+      .reference =
+          "Poghosyan, Matta, Streit, Bejger, Krolak, Comput. Phys. Commun. 188 (2015) 167 (arXiv:1410.3677); Astone "
+          "et al., Phys. Rev. D 82 (2010) 022005; Jaranowski, Krolak, Schutz, Phys. Rev. D 58 (1998) 063001",
+      .reads =
+          "/ attributes fpo, dt, nod, gps_start, frame, band\n"
+          "/DET/x (N) data, zero where missing; /DET/mask (N) optional\n"
+          "/DET/ephem/earth_ssb, det_geo (N,3) s; /DET/ephem/einstein (N) s\n"
+          "/DET attributes phir, eps, lat, lon, gamma, gps_start\n"
+          "/grid/M, /grid/fisher (4,4), attribute fftpad: optional",
+      .writes =
+          "/triggers/omega, s, delta, alpha, snr, f_hz, fdot (n) f64\n"
+          "/triggers/pm, mm, nn, ss, k, source (n) i32\n"
+          "/sources/frame, band, fpo, dt, N, gps_start, obliquity, templates: one row a frame\n"
+          "--dump-F: /frequency, /F",
+      .standard = {.threads = true, .checkpoint = true}};
+  return command.run(argc, argv, [&](cli::Session& session) {
+    if (o.degree % 2 == 0) throw usage_error("--interpolation: expected 3, 5 or 7, found {}", o.degree);
+    search(o, session);
+  });
+}
