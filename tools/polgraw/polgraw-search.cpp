@@ -330,7 +330,7 @@ void summarise(cli::Session& session, const TriggerSet& set, double seconds, boo
   session.summary.add("loudest delta", loudest->delta, "rad");
 }
 
-void write_attributes(h5::Output& file, const Options& o, const std::vector<Loaded>& frames, double seconds) {
+void write_attributes(h5::Output& file, const Options& o, const std::vector<Loaded>& frames) {
   const auto text = [&](const char* key, const std::string& value) { file.attribute("/triggers", key, value); };
   text("compat", o.compat);
   text("form", o.compat != "none" ? "diagonal" : o.form);
@@ -342,7 +342,6 @@ void write_attributes(h5::Output& file, const Options& o, const std::vector<Load
   file.attribute("/triggers", "threshold", o.threshold);
   file.attribute("/triggers", "narrowdown", o.narrowdown);
   file.attribute("/triggers", "nav", o.nav);
-  file.attribute("/triggers", "wall_time_s", seconds);
   file.attribute("/triggers", "veto_files", o.vetoes);
   std::vector<double> vetoed;
   for (const auto& f : frames)
@@ -491,7 +490,7 @@ void search(const Options& options, cli::Session& session) {
   const auto set = collect(options, frames, tasks, progress);
   auto file = h5::Output::create(options.output, session.force);
   write_triggers(file, set);
-  write_attributes(file, options, frames, seconds);
+  write_attributes(file, options, frames);
   file.stamp(session, "gw-triggers");
   file.commit();
   if (!session.checkpoint.empty()) std::filesystem::remove(session.checkpoint);
@@ -585,7 +584,8 @@ int main(int argc, char** argv) {
            {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
            {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 1}}},
       .examples = {{"polgraw-search frame1.h5 triggers.h5 --threshold 14.5", "Both hemispheres, the whole sky."},
-                   {"polgraw-search frame1.h5 triggers.h5 --dry-run", "How large the search is, and how long it will take."},
+                   {"polgraw-search frame1.h5 triggers.h5 --dry-run",
+                    "How large the search is, and how long it will take."},
                    {"polgraw-search bands.txt all.h5 --checkpoint state.h5", "Many frames; continue with --resume."}},
       .reference =
           "Poghosyan, Matta, Streit, Bejger, Krolak, Comput. Phys. Commun. 188 (2015) 167 (arXiv:1410.3677); Astone "

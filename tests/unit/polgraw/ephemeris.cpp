@@ -1,0 +1,61 @@
+#include "ephemeris.hpp"
+
+#include <doctest.h>
+
+#include "shared_frame.hpp"
+
+using namespace fachwerk::polgraw;
+
+TEST_CASE("leap seconds and sidereal time") {
+  const auto scales = TimeScales::built_in();
+  CHECK(scales.leaps.size() == 19);  // the value of 1980 and 18 steps since
+  CHECK(mjd_utc(0, scales) == doctest::Approx(44244).epsilon(1e-15));
+  // 2017-08-17 12:41:04 UTC is GPS 1187008882 (18 leap seconds).
+  CHECK((mjd_utc(1187008882, scales) - 57982) * 86400 == doctest::Approx(12 * 3600 + 41 * 60 + 4).epsilon(1e-9));
+  // The formula of the community code.
+  const double gps = 966190240, mjd = mjd_utc(gps, scales), t = mjd + 2400000.5 - 2451545;
+  const double longitude = find_site("L1")->longitude;
+  const double expected =
+      pi * std::fmod(1.55811454652 + std::fmod(2 * t, 2.0) +
+                         t * (.547581870159e-2 + t * (1.61549e-15 - 1.473e-24 * t)) + longitude / pi,
+                     2.0);
+  CHECK(std::remainder(local_sidereal_time(gps, longitude, scales) - expected, 2 * pi) ==
+        doctest::Approx(0).epsilon(1e-12).scale(2e-7 / 1e-12));
+}
+
+TEST_CASE("ephemeris against the sample frame's (computed elsewhere with the IAU's own routines)") {
+  const auto frame = shared_frame(true);
+  if (!frame) {
+    MESSAGE("skipped: no ../shared/data/polgraw");
+    return;
+  }
+  for (const auto& d : frame->detectors) {
+    const auto made = make_ephemeris(d.site, 1187008512, 2, frame->band.N, TimeScales::built_in());
+    double position = 0, detector = 0;
+    for (std::size_t i = 0; i < frame->band.N; i += 7)
+      for (std::size_t k = 0; k < 3; ++k) {
+        position =
+            std::max(position, 2 * std::abs(made.position[i][k] + made.einstein[i] - d.ephemeris.position[i][k]));
+        detector = std::max(detector, 2 * std::abs(made.detector[i][k] - d.ephemeris.detector[i][k]));
+      }
+    MESSAGE(d.site.name << ": largest difference " << position << " s in position, " << detector
+                        << " s in the detector's part, " << std::remainder(made.phir - d.ephemeris.phir, 2 * pi)
+                        << " rad in phir");
+    CHECK(position < 5e-6);
+    CHECK(detector < 1e-8);
+    CHECK(std::abs(std::remainder(made.phir - d.ephemeris.phir, 2 * pi)) < 2e-7);
+  }
+}
+
+TEST_CASE("tables of the LAL format: Taylor's series from the nearest row") {
+  std::string text = "# comment\n1000 100 3\n";
+  for (int i = 0; i < 3; ++i) {
+    const double t = 100.0 * i;
+    text += std::to_string(1000 + i * 100) + " " + std::to_string(5 + 2 * t + 0.5 * t * t) + " 1 2\n" +
+            std::to_string(2 + t) + " 0 0\n1 0 0\n";
+  }
+  const EphemerisTable table(text, "earth");
+  CHECK(table.position(1130)[0] == doctest::Approx(5 + 2 * 130 + 0.5 * 130 * 130).epsilon(1e-9));
+  CHECK_THROWS(table.position(1400));
+  CHECK_THROWS(EphemerisTable("1000 100 3\n1000 1 2 3\n", "short"));
+}

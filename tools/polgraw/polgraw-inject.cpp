@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "dataset.hpp"
+#include "ephemeris.hpp"
+#include "inject.hpp"
+#include "io/bytes.hpp"
+#include "io/delimited.hpp"
+#include "site_option.hpp"
+
+using namespace fachwerk;
+using namespace fachwerk::polgraw;
+
+namespace {
+
+struct Options {
+  std::string input, output, psd, segments, catalogue;
+  std::vector<std::string> detectors = {"H1", "L1"}, sites, lines;
+  std::vector<double> noise, duty, params;
+  std::optional<double> snr, amp, fdot_min, fdot_max, fpo, gps;
+  double dt = 2, days = 2;
+  std::optional<int> band;
+  std::int64_t frame = 1, number = 0;
+  std::optional<std::int64_t> reference;
+  int frames_in_band = 0;
+  bool random = false, exact_phase = false;
+};
+
+Frame make_frame(const Options& o) {
+  if (!o.gps) throw usage_error("without input data --gps is needed");
+  if (!o.fpo && !o.band) throw usage_error("without input data --fpo or --band is needed");
+  const std::size_t N = frame_length(o.days, o.dt);
+  if (N < 64 || N > 100000000)
+    throw usage_error("--days {} at --dt {}: {} samples, expected 64 to 1e8", o.days, o.dt, N);
+  Frame frame;
+  frame.info = {o.frame, o.fpo ? -1 : *o.band, 0.03125, *o.gps};
+  frame.observation.band = make_band(o.fpo ? *o.fpo : band_edge(*o.band, o.dt), o.dt, N);
+  for (const auto& site : resolve_sites(o.detectors, o.sites)) {
+    Series series;
+    series.site = site;
+    series.gps_start = *o.gps;
+    series.ephemeris = make_ephemeris(site, *o.gps, o.dt, N, TimeScales::built_in());
+    frame.observation.detectors.push_back(std::move(series));
+  }
+  return frame;
+}
+
+Injection from_physical(const Band& band, const std::vector<double>& p) {
+  Injection injection;
+  injection.point = {band.omega(p[2]), band.s(p[3]), p[1], p[0]};
+  injection.polarisation = {p[4], p[5], p[6], p[7]};
+  if (!(injection.point.omega > 0 && injection.point.omega < pi))
+    throw usage_error("frequency {} Hz is not in the band {} to {} Hz", p[2], band.fpo, band.fpo + band.width());
+  if (std::abs(p[5]) > 1) throw usage_error("cos iota is {}, expected -1 to 1", p[5]);
+  return injection;
+}
+
+std::vector<Injection> injections_of(const Options& o, const Band& band, std::uint64_t seed) {
+  std::vector<Injection> list;
+  if (!o.params.empty()) {
+    if (o.params.size() != 8)
+      throw usage_error("--params: expected alpha,delta,f,fdot,h0,cosi,psi,phi0, found {} numbers", o.params.size());
+    list.push_back(from_physical(band, o.params));
+  }
+  if (!o.catalogue.empty()) {
+    const auto file = formats::File::open(o.catalogue);
+    const auto table = formats::read_delimited(file.text(), o.catalogue);
+    if (table.columns.size() != 8)
+      throw bad_input("{}: expected the columns alpha,delta,f,fdot,h0,cosi,psi,phi0, found {}", o.catalogue,
+                      table.columns.size());
+    std::vector<std::vector<double>> columns;
+    for (const auto& c : table.columns)
+      columns.push_back(formats::as_reals(c.values, o.catalogue));
+    for (std::size_t i = 0; i < columns[0].size(); ++i) {
+      std::vector<double> row;
+      for (const auto& c : columns)
+        row.push_back(c[i]);
+      list.push_back(from_physical(band, row));
+    }
+  }
+  if (o.random) {
+    const double lo = o.fdot_min ? band.s(*o.fdot_min) : -o1_prior(band).s_max,
+                 hi = o.fdot_max ? band.s(*o.fdot_max) : o1_prior(band).s_min;
+    if (lo > hi) throw usage_error("--fdot-min is above --fdot-max");
+    list.push_back(draw_signal(band, {lo, hi, o.frames_in_band}, seed, static_cast<std::uint64_t>(o.number)));
+  }
+  return list;
+}
+
+std::vector<std::array<double, 2>> read_pairs(const std::string& path) {
+  const auto file = formats::File::open(path);
+  const auto table = formats::read_delimited(file.text(), path);
+  if (table.columns.size() < 2) throw bad_input("{}: expected two columns", path);
+  const auto a = formats::as_reals(table.columns[0].values, path), b = formats::as_reals(table.columns[1].values, path);
+  std::vector<std::array<double, 2>> pairs;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) throw bad_input("{}: row {}: expected two numbers", path, i + 1);
+    pairs.push_back({a[i], b[i]});
+  }
+  return pairs;
+}
+
+void report(cli::Session& session, const Injection& injection, const Band& band, double snr, const Amplitudes& A) {
+  auto& s = session.summary;
+  s.add("alpha", injection.point.alpha, "rad");
+  s.add("delta", injection.point.delta, "rad");
+  s.add("frequency", band.frequency(injection.point.omega), "Hz");
+  s.add("fdot", band.spindown(injection.point.s), "Hz/s");
+  s.add("omega", injection.point.omega);
+  s.add("s", injection.point.s);
+  s.add("h0", injection.polarisation.h0);
+  s.add("cos iota", injection.polarisation.cos_iota);
+  s.add("psi", injection.polarisation.psi, "rad");
+  s.add("phi0", injection.polarisation.phi0, "rad");
+  s.add("amplitudes", std::vector<double>(A.begin(), A.end()));
+  s.add("optimal snr", snr);
+}
+
+void run(const Options& options, cli::Session& session) {
+  std::optional<h5::Input> input;
+  Frame frame;
+  if (!options.input.empty()) {
+    input = h5::Input::open(options.input);
+    input->require_kind({"gw-data", "polgraw-data"});
+    frame = read_frame(*input, Needs::ephemeris);
+    if (frame.observation.band.fpo == 0) {
+      if (!options.fpo && !options.band) throw usage_error("{} has no band: expected --fpo or --band", options.input);
+      frame.info.band = options.fpo ? -1 : *options.band;
+      const auto& b = frame.observation.band;
+      frame.observation.band = make_band(options.fpo ? *options.fpo : band_edge(*options.band, b.dt), b.dt, b.N);
+    }
+  } else {
+    frame = make_frame(options);
+  }
+  auto& o = frame.observation;
+  if (!options.noise.empty() && options.noise.size() != 1 && options.noise.size() != o.detectors.size())
+    throw usage_error("--noise: expected one value or {}, found {}", o.detectors.size(), options.noise.size());
+  const auto number = static_cast<std::uint64_t>(frame.info.frame);
+  const auto psd = options.psd.empty() ? std::vector<std::array<double, 2>>{} : read_pairs(options.psd);
+  if (!options.psd.empty() && psd.empty()) throw bad_input("{}: no rows", options.psd);
+  for (std::size_t d = 0; d < o.detectors.size(); ++d) {
+    auto& series = o.detectors[d];
+    const auto key = static_cast<std::uint32_t>(d);
+    const bool fresh = series.x.empty();
+    const auto missing = series.x;
+    series.x.resize(o.band.N);
+    const double sigma = options.noise.empty() ? 0 : options.noise[options.noise.size() == 1 ? 0 : d];
+    if (sigma > 0) add_noise(series.x, sigma, session.seed, number, key);
+    if (!psd.empty()) add_coloured_noise(series.x, o.band, psd, session.seed, number, key);
+    if (!fresh)
+      for (std::size_t i = 0; i < o.band.N; ++i)
+        if (missing[i] == 0) series.x[i] = 0;
+    if (!options.segments.empty())
+      keep_segments(series.x, frame.info.gps_start, o.band.dt, read_pairs(options.segments));
+    if (!options.duty.empty())
+      add_gaps(series.x, o.band.dt, 3600 * options.duty[0], 3600 * options.duty[1], session.seed, number, key);
+    series.sigma2 = noise_variance(series.x);
+    if (!(series.sigma2 > 0)) series.sigma2 = 1;  // signals alone
+  }
+  const double elapsed = static_cast<double>(frame.info.frame - options.reference.value_or(frame.info.frame)) *
+                         static_cast<double>(o.band.N);
+  // Without noise the signal fills what would be exact zeros.
+  const bool silent =
+      std::ranges::all_of(o.detectors, [](const Series& s) { return missing_samples(s.x) == s.x.size(); });
+  auto blank = o;
+  if (silent)
+    for (auto& d : blank.detectors)
+      d.x.clear();
+  const auto signals = injections_of(options, o.band, session.seed);
+  for (auto injection : signals) {
+    auto here = injection;
+    here.point = at_frame(injection.point, elapsed);
+    if (!(here.point.omega > 0 && here.point.omega < pi))
+      throw usage_error("the signal leaves the band by frame {}: see --nfr-in-band", frame.info.frame);
+    if (options.amp) here.polarisation.h0 = *options.amp;
+    if (options.snr) here.polarisation.h0 *= *options.snr / optimal_snr(blank, here);
+    injection.polarisation.h0 = here.polarisation.h0;
+    report(session, injection, o.band, optimal_snr(blank, here), amplitudes(here.polarisation));
+    for (auto& series : o.detectors) {
+      const auto h = signal_series(series, o.band, here, options.exact_phase);
+      for (std::size_t i = 0; i < o.band.N; ++i)
+        if (silent || series.x[i] != 0) series.x[i] += h[i];
+    }
+  }
+  for (const auto& line : options.lines) {
+    std::vector<double> p;
+    for (std::size_t begin = 0; begin <= line.size();) {
+      const auto end = std::min(line.find(':', begin), line.size());
+      const auto value = formats::parse_real(line.substr(begin, end - begin));
+      if (!value || !std::isfinite(*value)) break;
+      p.push_back(*value);
+      begin = end + 1;
+    }
+    if (p.size() != 3) throw usage_error("--line {}: expected f:amplitude:phase", line);
+    for (auto& series : o.detectors) {
+      auto with = series.x;
+      add_line(with, o.band, p[0], p[1], p[2]);
+      for (std::size_t i = 0; i < with.size(); ++i)
+        if (silent || series.x[i] != 0) series.x[i] = with[i];
+    }
+  }
+  for (auto& series : o.detectors)
+    series.sigma2 = noise_variance(series.x);
+  auto file = h5::Output::create(options.output, session.force);
+  write_frame(file, frame);
+  file.stamp(session, "gw-data", input ? &*input : nullptr);
+  if (input) file.carry(*input);
+  file.commit();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  const cli::Command command{
+      .name = "polgraw-inject",
+      .purpose = "simulate narrow-band detector data, or add signals to it",
+      .description =
+          "Without DATA makes a frame: ephemeris, noise, gaps. Then adds signals (--params, --catalogue, --random) and lines. "
+          "Signals are added where there is data; --snr scales to the network's optimal signal-to-noise ratio with the "
+          "variances estimated from the data. Parameters are those at the start of frame --ref-frame. Random numbers are "
+          "keyed by seed, frame, detector and sample.",
+      .arguments = {cli::optional_input("DATA", o.input, "gw-data: data or ephemerides alone"),
+                    cli::output("OUT", o.output, "gw-data")},
+      .options =
+          {{"--gps", &o.gps, "start of a new frame", {.unit = "s", .minimum = 0, .maximum = 1e10}},
+           {"--detectors", &o.detectors, "of a new frame"},
+           {"--site", &o.sites, "NAME:lat:lon:height:gamma[:zeta], degrees and m", {.value_name = "SITE"}},
+           {"--dt", &o.dt, "sampling interval of a new frame", {.unit = "s", .minimum = 1e-4, .maximum = 1e5}},
+           {"--days", &o.days, "sidereal days in a new frame", {.minimum = 0.001, .maximum = 1000}},
+           {"--fpo", &o.fpo, "lower edge of the band", {.unit = "Hz", .minimum = 1e-3, .maximum = 1e6}},
+           {"--band", &o.band, "number of the band instead of --fpo", {.minimum = 0}},
+           {"--frame", &o.frame, "number of a new frame", {.minimum = 0}},
+           {"--noise", &o.noise, "standard deviation of white noise, one or one a detector"},
+           {"--psd", &o.psd, "two columns, Hz and amplitude of coloured noise (1: variance 1)", {.value_name = "FILE"}},
+           {"--gaps", &o.segments, "two columns, GPS begin and end of science segments", {.value_name = "FILE"}},
+           {"--duty", &o.duty, "mean hours locked and lost of random gaps, e.g. 10,3"},
+           {"--params", &o.params, "alpha,delta,f,fdot,h0,cosi,psi,phi0 (rad, Hz, Hz/s)"},
+           {"--catalogue", &o.catalogue, "CSV with these eight columns", {.value_name = "FILE"}},
+           {"--random", &o.random, "draw a signal"},
+           {"--number", &o.number, "which of the seed's random signals", {.minimum = 0}},
+           {"--snr", &o.snr, "scale h0 to this optimal signal-to-noise ratio", {.minimum = 0}},
+           {"--amp", &o.amp, "h0 instead", {.minimum = 0}},
+           {"--fdot-min", &o.fdot_min, "of random signals", {.unit = "Hz/s"}},
+           {"--fdot-max", &o.fdot_max, "of random signals", {.unit = "Hz/s"}},
+           {"--ref-frame", &o.reference, "frame at whose start the parameters hold; default: this one"},
+           {"--nfr-in-band", &o.frames_in_band, "random signals stay in the band for so many frames", {.minimum = 0}},
+           {"--line", &o.lines, "f:amplitude:phase of a line", {.value_name = "LINE"}},
+           {"--exact-phase", &o.exact_phase, "keep the terms of the phase that the search drops"}},
+      .examples =
+          {{"polgraw-inject --gps 1187008512 --fpo 20.171875 --noise 1 --random --snr 20 --seed 7 - | polgraw-search - - "
+            "--threshold 14.5 | polgraw-convert - - --to csv | head",
+            "A loud signal, searched for."},
+           {"polgraw-inject frame1.h5 with.h5 --params 2.3,0.4,20.27,-2.5e-9,0.05,0.3,0.1,1",
+            "A signal in given data."}},
+      .reference =
+          "Jaranowski, Krolak, Schutz, Phys. Rev. D 58 (1998) 063001; Poghosyan et al., Comput. Phys. Commun. 188 (2015) 167",
+      .reads = "gw-data: see polgraw-search; /DET/x may be missing",
+      .writes = "gw-data: see polgraw-search",
+      .standard = {.seed = true}};
+  return command.run(argc, argv, [&](cli::Session& session) {
+    if (!o.duty.empty() && (o.duty.size() != 2 || !(o.duty[0] > 0) || !(o.duty[1] > 0)))
+      throw usage_error("--duty: expected two durations above 0 h");
+    for (double sigma : o.noise)
+      if (!(sigma >= 0)) throw usage_error("--noise: expected values of at least 0");
+    if (o.snr && o.amp) throw usage_error("--snr and --amp exclude each other");
+    run(o, session);
+  });
+}
