@@ -1,8 +1,8 @@
 #include "coincidences.hpp"
 
 #include <algorithm>
-#include <cstring>
 
+#include "cli/error.hpp"
 #include "lattice.hpp"
 
 namespace fachwerk::polgraw {

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "dataset.hpp"
+#include "search.hpp"
 
 /// Coincidences of triggers between frames, and their false-alarm probability (Aasi et al. 2014, secs. 5 and 6, app.
 /// A).

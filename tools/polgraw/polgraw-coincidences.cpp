@@ -6,6 +6,7 @@
 #include "cli/command.hpp"
 #include "coincidences.hpp"
 #include "compute/parallel.hpp"
+#include "dataset.hpp"
 #include "io/bytes.hpp"
 #include "legacy.hpp"
 

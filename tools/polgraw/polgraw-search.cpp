@@ -10,6 +10,8 @@
 #include "checkpoint.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
+#include "cluster/task_queue.hpp"
+#include "cluster/world.hpp"
 #include "dataset.hpp"
 #include "farm.hpp"
 #include "io/bytes.hpp"
@@ -383,7 +385,85 @@ TriggerSet collect(const Options& options, const std::vector<Loaded>& frames, st
   return set;
 }
 
-void search(const Options& options, cli::Session& session) {
+void load_plans(const std::string& path, const cli::Session& session) {
+  try {
+    compute::fft::load_wisdom(path);
+  } catch (const Error& error) {
+    session.note(error.what());  // plans are measured again
+  }
+}
+
+/// Makes the plans of a frame.
+void prepare(const FarmSource& source, const FarmSettings& settings) {
+  if (settings.plain)
+    PlainEngine engine(source.observation, settings.search);
+  else if (settings.precision == Precision::mixed)
+    EnginePlan<float> plan(source.observation, settings.search, settings.engine);
+  else
+    EnginePlan<double> plan(source.observation, settings.search, settings.engine);
+}
+
+/// Each rank saves what it did in a file of its own; rank 0 in the one that was asked for.
+std::string part_name(const std::string& checkpoint, int rank) {
+  return rank == 0 ? checkpoint : fmt::format("{}.rank{}", checkpoint, rank);
+}
+
+/// Takes up saved work, of any number of ranks, on rank 0; every rank gets the numbers of the tasks that are still
+/// open.
+std::vector<std::size_t> resume(const cli::Session& session, const cluster::Communicator& world,
+                                const std::string& mark, Progress& progress) {
+  world.on_root([&] {
+    if (!session.resume) return;
+    bool any = false;
+    for (int rank = 0; rank < 65536; ++rank) {
+      const auto name = part_name(session.checkpoint, rank);
+      if (!std::filesystem::exists(name)) {
+        if (rank > 0) break;
+        continue;
+      }
+      any = true;
+      auto part = load_checkpoint(name, mark, progress.done.size());
+      for (std::size_t t = 0; t < part.done.size(); ++t)
+        if (part.done[t] != 0 && progress.done[t] == 0) {
+          progress.done[t] = 1;
+          progress.triggers[t] = std::move(part.triggers[t]);
+        }
+    }
+    if (!any) throw io_error("{}: no such checkpoint", session.checkpoint);
+    save_checkpoint(session.checkpoint, mark, progress);
+    for (int rank = 1; std::filesystem::remove(part_name(session.checkpoint, rank)); ++rank) {
+    }
+  });
+  auto done = progress.done;
+  world.broadcast(done);
+  std::vector<std::size_t> open;
+  for (std::size_t t = 0; t < done.size(); ++t)
+    if (done[t] == 0) open.push_back(t);
+  return open;
+}
+
+/// All finished tasks and their triggers on rank 0.
+void gather(const cluster::Communicator& world, Progress& progress) {
+  if (world.size() == 1) return;
+  struct Found {
+    std::uint64_t task;
+    Trigger trigger;
+  };
+  std::vector<Found> mine;
+  if (!world.root())
+    for (std::size_t t = 0; t < progress.triggers.size(); ++t)
+      for (const auto& trigger : progress.triggers[t])
+        mine.push_back({t, trigger});
+  const auto all = world.gatherv(std::span<const Found>(mine));
+  const auto done = world.gatherv(std::span<const std::uint8_t>(progress.done));
+  for (const auto& found : all.values)
+    progress.triggers[found.task].push_back(found.trigger);
+  if (world.root())
+    for (std::size_t k = 0; k < done.values.size(); ++k)
+      if (done.values[k] != 0) progress.done[k % progress.done.size()] = 1;
+}
+
+void search(const Options& options, cli::Session& session, const cluster::Communicator& world) {
   check_options(options);
   const auto files = resolve_inputs(options.inputs);
   auto settings = farm_settings(options, session.threads);
@@ -398,10 +478,20 @@ void search(const Options& options, cli::Session& session) {
     const auto more = make_tasks(f.source->observation, f.selection, static_cast<int>(frames.size()) - 1);
     tasks.insert(tasks.end(), more.begin(), more.end());
   }
-  if (!options.genvlines.empty()) write_veto_list(options.genvlines, session.force, *frames.front().source);
+  if (!options.genvlines.empty() && world.root())
+    write_veto_list(options.genvlines, session.force, *frames.front().source);
   const auto wisdom = compute::fft::wisdom_path();
-  if (settings.search.planner != compute::fft::Planner::estimate) compute::fft::load_wisdom(wisdom);
+  if (settings.search.planner != compute::fft::Planner::estimate) load_plans(wisdom, session);
+  // All ranks execute the plans that rank 0 finds.
+  world.on_root([&] {
+    if (world.size() == 1 || tasks.empty()) return;
+    prepare(*frames.front().source, settings);
+    compute::fft::save_wisdom(wisdom);
+  });
+  if (world.size() > 1 && settings.search.planner != compute::fft::Planner::estimate) load_plans(wisdom, session);
 
+  if (world.size() > 1 && (options.dry_run || !options.dump_f.empty()))
+    throw usage_error("--dry-run and --dump-F: expected one rank, found {}", world.size());
   if (options.dry_run) {
     cli::Table table{"frames", {"file", "fpo Hz", "sky points", "templates", "vetoed %"}};
     for (std::size_t f = 0; f < frames.size(); ++f) {
@@ -446,45 +536,65 @@ void search(const Options& options, cli::Session& session) {
 
   const auto mark = fingerprint(options, files, tasks, frames);
   Progress progress(tasks.size());
-  if (session.resume) progress = load_checkpoint(session.checkpoint, mark, tasks.size());
-  std::vector<std::size_t> open;
-  for (std::size_t t = 0; t < tasks.size(); ++t)
-    if (progress.done[t] == 0) open.push_back(t);
+  const auto open = resume(session, world, mark, progress);
 
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   auto saved = start;
-  cli::Progress bar(session, "searching", open.size(), "sky points");
-  std::size_t next = 0;
+  cli::Progress bar(session, "searching", open.size() / static_cast<std::size_t>(world.size()), "sky points");
   std::int64_t count = 0;
-  run_tasks(
-      tasks, settings, [&](int source) { return frames[static_cast<std::size_t>(source)].source; },
-      [&]() -> std::optional<std::size_t> {
-        if (next >= open.size() || cli::stop_requested()) return std::nullopt;
-        return open[next++];
-      },
-      [&](std::size_t task, std::vector<Trigger>&& found) {
-        count += static_cast<std::int64_t>(found.size());
-        if (count > options.max_triggers)
-          throw method_failed("more than {} triggers: raise --threshold or --max-triggers", options.max_triggers);
-        progress.triggers[task] = std::move(found);
-        progress.done[task] = 1;
-        bar.advance();
-        if (!session.checkpoint.empty() && Clock::now() - saved > std::chrono::seconds(options.checkpoint_interval)) {
-          save_checkpoint(session.checkpoint, mark, progress);
-          saved = Clock::now();
-        }
-      });
+  bool stopped = false;
+  {
+    // One sky point at a time from a counter that all ranks raise; its triggers stay with who found them.
+    cluster::TaskQueue queue(world, open.size(), settings.threads > 1 ? 1 : 0);
+    std::size_t next = 0, end = 0;
+    run_tasks(
+        tasks, settings, [&](int source) { return frames[static_cast<std::size_t>(source)].source; },
+        [&]() -> std::optional<std::size_t> {
+          if (cli::stop_requested()) stopped = true;
+          if (stopped) return std::nullopt;
+          if (next == end) {
+            const auto block = queue.next();
+            if (!block) return std::nullopt;
+            next = block->begin;
+            end = block->end();
+          }
+          return open[next++];
+        },
+        [&](std::size_t task, std::vector<Trigger>&& found) {
+          count += static_cast<std::int64_t>(found.size());
+          if (count > options.max_triggers)
+            throw method_failed("more than {} triggers: raise --threshold or --max-triggers", options.max_triggers);
+          progress.triggers[task] = std::move(found);
+          progress.done[task] = 1;
+          bar.advance();
+          if (!session.checkpoint.empty() && Clock::now() - saved > std::chrono::seconds(options.checkpoint_interval)) {
+            save_checkpoint(part_name(session.checkpoint, world.rank()), mark, progress);
+            saved = Clock::now();
+          }
+        });
+  }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  if (settings.search.planner != compute::fft::Planner::estimate) {
+  stopped = cluster::stop_requested(world);
+  gather(world, progress);
+  if (world.root() && settings.search.planner != compute::fft::Planner::estimate) {
     try {
       compute::fft::save_wisdom(wisdom);
     } catch (const Error& error) {
       session.note(error.what());  // no home folder: the next run measures again
     }
   }
+  if (!world.root()) {
+    world.barrier();
+    return;
+  }
+  const auto forget_parts = [&] {
+    for (int rank = 1; rank < world.size(); ++rank)
+      std::filesystem::remove(part_name(session.checkpoint, rank));
+  };
   if (std::ranges::count(progress.done, 0) > 0) {
     save_checkpoint(session.checkpoint, mark, progress);
+    forget_parts();
     throw cli::stopped_error(session.checkpoint);
   }
   const auto set = collect(options, frames, tasks, progress);
@@ -493,7 +603,11 @@ void search(const Options& options, cli::Session& session) {
   write_attributes(file, options, frames);
   file.stamp(session, "gw-triggers");
   file.commit();
-  if (!session.checkpoint.empty()) std::filesystem::remove(session.checkpoint);
+  if (!session.checkpoint.empty()) {
+    std::filesystem::remove(session.checkpoint);
+    forget_parts();
+  }
+  world.barrier();
   summarise(session, set, seconds, open.size() == tasks.size());
 }
 
@@ -520,7 +634,7 @@ int main(int argc, char** argv) {
           "for "
           "--min-match. Triggers are ordered by frame, hemisphere, mm, nn, spindown and bin, whatever the number of "
           "threads. "
-          "FFTW plans are measured once and kept in ~/.cache/fachwerk; with the same plans results are the same bits.",
+          "Under mpirun all ranks take sky points from one counter. FFTW plans are measured once and kept in ~/.cache/fachwerk; with the same plans results are the same bits.",
       .arguments = {cli::inputs("DATA", o.inputs, "gw-data files, or .txt lists of them"),
                     cli::output("OUT", o.output, "triggers; --dry-run does not write it")},
       .options =
@@ -604,6 +718,6 @@ int main(int argc, char** argv) {
       .standard = {.threads = true, .checkpoint = true}};
   return command.run(argc, argv, [&](cli::Session& session) {
     if (o.degree % 2 == 0) throw usage_error("--interpolation: expected 3, 5 or 7, found {}", o.degree);
-    search(o, session);
+    cluster::run(session, [&](const cluster::Communicator& world) { search(o, session, world); });
   });
 }

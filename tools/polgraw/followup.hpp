@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+
+#include "direct.hpp"
+
+/// Local maximisation of F around a candidate, and the errors of its parameters (Sieniawska et al. 2019 for the
+/// optimisers).
+namespace fachwerk::polgraw {
+
+/// F summed over frames, each with the candidate brought to its start.
+class JointStatistic {
+ public:
+  /// Frames and how many samples each starts after the candidate's reference time.
+  JointStatistic(std::vector<const Observation*> frames, std::vector<double> samples);
+
+  double F(const SignalPoint& point) const;
+  /// F and its exact derivatives by omega, s, delta, alpha.
+  double gradient(const SignalPoint& point, std::array<double, 4>& derivative) const;
+  std::int64_t evaluations() const { return evaluations_; }
+  const std::vector<DirectStatistic>& frames() const { return frames_; }
+  SignalPoint in_frame(const SignalPoint& point, std::size_t frame) const;
+
+ private:
+  std::vector<DirectStatistic> frames_;
+  std::vector<double> samples_;
+  mutable std::int64_t evaluations_ = 0;  ///< of F or of its gradient
+};
+
+/// Coordinates in which the mismatch of the grid's metric is the squared distance: u = 0 is the start.
+class LocalCoordinates {
+ public:
+  /// Metric of one frame; `frames` shrinks the frequency and spindown axes when several are summed at different times.
+  LocalCoordinates(const Observation& observation, const SignalPoint& start);
+  SignalPoint point(const std::array<double, 4>& u) const;
+  bool inside(const std::array<double, 4>& u) const;  ///< on the sky
+
+ private:
+  std::array<double, 4> centre_;
+  std::array<double, 16> axes_;  ///< column k: step of (omega, s, al1, al2) for unit u_k
+  double oms_, obliquity_;
+  Hemisphere hemisphere_;
+};
+
+struct Maximum {
+  SignalPoint point;
+  double F = 0;
+  std::int64_t evaluations = 0;
+  bool converged = false;
+};
+Maximum evaluate_grid(const JointStatistic& statistic, const LocalCoordinates& coordinates, int half_points,
+                      double spacing);
+/// Nelder & Mead with reflection 1, expansion 2, contraction 1/2 and shrinking by 1/2.
+Maximum simplex(const JointStatistic& statistic, const LocalCoordinates& coordinates, double edge, double tolerance);
+/// Mesh-adaptive polls of 8 axis and 16 corner points; the mesh halves when none is better.
+Maximum mads(const JointStatistic& statistic, const LocalCoordinates& coordinates, double step, double smallest);
+/// Inverted: all 80 neighbours at a small step, which grows when none is better and starts again when one is.
+Maximum inverted_mads(const JointStatistic& statistic, const LocalCoordinates& coordinates, double step, double range);
+/// BFGS with exact gradients.
+Maximum newton(const JointStatistic& statistic, const LocalCoordinates& coordinates, double tolerance);
+
+/// Fisher matrix of (omega, s, delta, alpha, A1..A4) of a signal in one frame, row-major 8x8, and its inverse. Scaled
+/// to unit diagonal and inverted in extended precision. Throws method_failed when it is not positive definite.
+struct FisherInformation {
+  std::array<double, 64> matrix{}, covariance{};
+};
+FisherInformation fisher_information(const Observation& observation, const SignalPoint& point, const Amplitudes& A);
+
+}  // namespace fachwerk::polgraw
