@@ -1,0 +1,55 @@
+#pragma once
+
+#include <complex>
+#include <cstddef>
+
+#include "observation.hpp"
+
+/// Narrow-band series from detector data: bands of short Fourier transforms, mixing and decimation, gaps, tapers,
+/// outliers.
+namespace fachwerk::polgraw {
+
+/// One short Fourier transform: its start, and the bins from `first_bin` on (bin k is k / length Hz).
+struct ShortTransform {
+  double gps = 0;
+  double length = 0;  ///< s
+  std::size_t first_bin = 0;
+  std::vector<std::complex<double>> bins;
+};
+/// SFT files, versions 2 and 3 (the latter with the detector's name in the header; data the same). Throws bad input.
+std::vector<ShortTransform> parse_sft(std::span<const std::byte> bytes, const std::string& file);
+
+/// Series of `N` samples of interval dt from GPS `start`: of each transform the bins of the band, as the lower half of
+/// an analytic spectrum, transformed back; the middle half of each stretch is taken where transforms overlap by half.
+/// Samples that no transform covers are 0.
+std::vector<double> band_from_transforms(std::span<const ShortTransform> transforms, double fpo, double dt,
+                                         double start, std::size_t N);
+
+/// Transforms of `length` seconds, overlapping by half, of a time series sampled at `rate` Hz; stretches with missing
+/// data (NaN) are left out, as far as the band [fpo, fpo + width] is concerned.
+std::vector<ShortTransform> transforms_from_series(std::span<const double> strain, double rate, double series_start,
+                                                   double length, double fpo, double width);
+
+/// Zero outside the segments, with a cosine (Tukey) taper of `taper` seconds at each of their edges.
+void apply_segments(std::span<double> x, double gps_start, double dt, std::span<const std::array<double, 2>> segments,
+                    double taper);
+
+enum class Replacement { zero, gauss };
+/// |x| > factor sigma; returns how many.
+std::size_t replace_outliers(std::span<double> x, double factor, Replacement replacement, std::uint64_t seed);
+/// Grubbs' test at level alpha in buffers of `buffer` samples that are present, until none is left; returns how many.
+std::size_t replace_grubbs(std::span<double> x, double alpha, std::size_t buffer, Replacement replacement,
+                           std::uint64_t seed);
+/// Largest distance from the mean, in standard deviations, of n samples of a normal distribution at level alpha.
+double grubbs_critical(std::size_t n, double alpha);
+
+/// A sinusoid in the data.
+struct FoundLine {
+  double frequency = 0, amplitude = 0, F = 0;
+};
+/// Lines above a global false-alarm probability in the normalised periodogram, strongest first, each subtracted before
+/// the next is looked for.
+std::vector<FoundLine> find_lines(std::span<const double> x, const Band& band, double alpha, int pad, std::size_t nav,
+                                  std::size_t most);
+
+}  // namespace fachwerk::polgraw
