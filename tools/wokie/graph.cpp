@@ -101,7 +101,8 @@ void Graph::grow_terms() {
   for (std::size_t id = 0; id < terms_.size(); ++id) {
     const Term& t = terms_[id];
     std::size_t slot = hash_term(t.kind, t.value, t.language, t.datatype) & mask;
-    while (table[slot] != empty_slot) slot = (slot + 1) & mask;
+    while (table[slot] != empty_slot)
+      slot = (slot + 1) & mask;
     table[slot] = static_cast<TermId>(id);
   }
   term_table_ = std::move(table);
@@ -133,13 +134,17 @@ bool Graph::add(TermId subject, TermId predicate, TermId object) {
   return true;
 }
 
-bool Graph::contains(const Triple& triple) const { return triple_table_[triple_slot(triple)] != empty_slot; }
+bool Graph::contains(const Triple& triple) const {
+  return triple_table_[triple_slot(triple)] != empty_slot;
+}
 
 void Graph::rebuild() {
   std::size_t size = 64;
-  while (size < triples_.size() * 4) size *= 2;
+  while (size < triples_.size() * 4)
+    size *= 2;
   triple_table_.assign(size, empty_slot);
-  for (std::size_t i = 0; i < triples_.size(); ++i) triple_table_[triple_slot(triples_[i])] = static_cast<std::int32_t>(i);
+  for (std::size_t i = 0; i < triples_.size(); ++i)
+    triple_table_[triple_slot(triples_[i])] = static_cast<std::int32_t>(i);
 }
 
 std::string ntriples_term(const Graph& graph, TermId id, std::string_view blank) {
@@ -172,9 +177,12 @@ std::string ntriples_term(const Graph& graph, TermId id, std::string_view blank)
     return out;
   };
   switch (term.kind) {
-    case TermKind::iri: return "<" + escaped(term.value, true) + ">";
-    case TermKind::blank: return "_:" + std::string(blank.empty() ? term.value : blank);
-    case TermKind::literal: break;
+    case TermKind::iri:
+      return "<" + escaped(term.value, true) + ">";
+    case TermKind::blank:
+      return "_:" + std::string(blank.empty() ? term.value : blank);
+    case TermKind::literal:
+      break;
   }
   std::string out = "\"" + escaped(term.value, false) + "\"";
   if (!term.language.empty()) out += "@" + std::string(term.language);
@@ -216,7 +224,8 @@ class Refinement {
         if (is_blank(t[0])) next[index(t[0])] += mix(mix(colour(t[1]), colour(t[2])), 11);
         if (is_blank(t[2])) next[index(t[2])] += mix(mix(colour(t[1]), colour(t[0])), 13);
       }
-      for (const TermId b : blanks_) next[index(b)] = mix(next[index(b)], 17);
+      for (const TermId b : blanks_)
+        next[index(b)] = mix(next[index(b)], 17);
       colour_ = std::move(next);
       const std::size_t now = count();
       if (now == classes) return;
@@ -227,7 +236,8 @@ class Refinement {
   /// First blank node of the smallest class that has several; no_term when all differ.
   TermId tied() const {
     std::map<std::uint64_t, std::vector<TermId>> classes;
-    for (const TermId b : blanks_) classes[colour(b)].push_back(b);
+    for (const TermId b : blanks_)
+      classes[colour(b)].push_back(b);
     const std::vector<TermId>* smallest = nullptr;
     for (const auto& [colour, members] : classes)
       if (members.size() > 1 && (smallest == nullptr || members.size() < smallest->size())) smallest = &members;
@@ -239,7 +249,8 @@ class Refinement {
   bool is_blank(TermId id) const { return graph_.term(id).kind == TermKind::blank; }
   std::size_t count() const {
     std::vector<std::uint64_t> seen;
-    for (const TermId b : blanks_) seen.push_back(colour(b));
+    for (const TermId b : blanks_)
+      seen.push_back(colour(b));
     std::sort(seen.begin(), seen.end());
     return static_cast<std::size_t>(std::unique(seen.begin(), seen.end()) - seen.begin());
   }
@@ -264,7 +275,8 @@ std::vector<std::string> canonical_blanks(const Graph& graph) {
   std::vector<TermId> order = refinement.blanks();
   std::sort(order.begin(), order.end(),
             [&](TermId a, TermId b) { return refinement.colour(a) < refinement.colour(b); });
-  for (std::size_t i = 0; i < order.size(); ++i) labels[static_cast<std::size_t>(order[i])] = fmt::format("b{}", i);
+  for (std::size_t i = 0; i < order.size(); ++i)
+    labels[static_cast<std::size_t>(order[i])] = fmt::format("b{}", i);
   return labels;
 }
 
@@ -273,7 +285,8 @@ std::vector<std::string> canonical_lines(const Graph& graph) {
   const auto text = [&](TermId id) { return ntriples_term(graph, id, blanks[static_cast<std::size_t>(id)]); };
   std::vector<std::string> lines;
   lines.reserve(graph.triples().size());
-  for (const Triple& t : graph.triples()) lines.push_back(text(t[0]) + " " + text(t[1]) + " " + text(t[2]) + " .\n");
+  for (const Triple& t : graph.triples())
+    lines.push_back(text(t[0]) + " " + text(t[1]) + " " + text(t[2]) + " .\n");
   std::sort(lines.begin(), lines.end());
   return lines;
 }

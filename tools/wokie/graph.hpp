@@ -70,8 +70,8 @@ class Graph {
 
   std::shared_ptr<Arena> arena_;
   std::vector<Term> terms_;
-  std::vector<std::uint32_t> hashes_;     ///< upper half of each term's hash
-  std::vector<TermId> term_table_;        ///< open addressing, power of two
+  std::vector<std::uint32_t> hashes_;  ///< upper half of each term's hash
+  std::vector<TermId> term_table_;     ///< open addressing, power of two
   std::vector<Triple> triples_;
   std::vector<std::int32_t> triple_table_;
   std::size_t statements_ = 0;

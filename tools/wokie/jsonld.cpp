@@ -36,21 +36,24 @@ struct Context {
 
 bool is_keyword(std::string_view text) {
   static const std::set<std::string_view> known = {
-      "@base", "@container", "@context", "@graph", "@id", "@import", "@included", "@index", "@json", "@language", "@list",
-      "@nest", "@none", "@prefix", "@propagate", "@protected", "@reverse", "@set", "@type", "@value", "@version",
-      "@vocab", "@direction"};
+      "@base",    "@container", "@context", "@graph", "@id",      "@import", "@included",  "@index",
+      "@json",    "@language",  "@list",    "@nest",  "@none",    "@prefix", "@propagate", "@protected",
+      "@reverse", "@set",       "@type",    "@value", "@version", "@vocab",  "@direction"};
   return known.contains(text);
 }
 
-/// Contexts that are known without the network: SKOS terms by their own names, as JSKOS and the SKOS documents use them.
+/// Contexts that are known without the network: SKOS terms by their own names, as JSKOS and the SKOS documents use
+/// them.
 Json bundled_context(const std::string& url) {
-  static const std::set<std::string> known = {
-      "https://gbv.github.io/jskos/context.json", "http://gbv.github.io/jskos/context.json",
-      "https://gbv.github.io/jskos/jskos-context.json", "https://www.w3.org/2004/02/skos/core",
-      "http://www.w3.org/2004/02/skos/core", "https://www.w3.org/2009/08/skos-reference/skos.jsonld"};
+  static const std::set<std::string> known = {"https://gbv.github.io/jskos/context.json",
+                                              "http://gbv.github.io/jskos/context.json",
+                                              "https://gbv.github.io/jskos/jskos-context.json",
+                                              "https://www.w3.org/2004/02/skos/core",
+                                              "http://www.w3.org/2004/02/skos/core",
+                                              "https://www.w3.org/2009/08/skos-reference/skos.jsonld"};
   if (!known.contains(url)) return nullptr;
-  Json context = {{"skos", skos_ns}, {"dct", dct_ns}, {"uri", "@id"}, {"id", "@id"}, {"type", "@type"},
-                  {"@vocab", skos_ns}};
+  Json context = {{"skos", skos_ns}, {"dct", dct_ns},   {"uri", "@id"},
+                  {"id", "@id"},     {"type", "@type"}, {"@vocab", skos_ns}};
   for (const char* name : {"prefLabel", "altLabel", "hiddenLabel", "definition", "scopeNote", "note", "example",
                            "changeNote", "editorialNote", "historyNote"})
     context[name] = Json{{"@id", skos(name)}, {"@container", "@language"}};
@@ -71,7 +74,8 @@ class Reader {
     Context context;
     context.base = graph_.base;
     if (document.is_array()) {
-      for (const Json& item : document) node(item, context, 0);
+      for (const Json& item : document)
+        node(item, context, 0);
     } else if (document.is_object()) {
       node(document, context, 0);
     } else {
@@ -93,14 +97,16 @@ class Reader {
       return;
     }
     if (given.is_array()) {
-      for (const Json& one : given) apply(context, one, depth + 1);
+      for (const Json& one : given)
+        apply(context, one, depth + 1);
       return;
     }
     if (given.is_string()) {
       const Json bundled = bundled_context(given.get<std::string>());
       if (bundled.is_null())
-        fail(fmt::format("remote context \"{}\" refused: only inline contexts and the bundled SKOS and JSKOS ones are read",
-                         given.get<std::string>()));
+        fail(fmt::format(
+            "remote context \"{}\" refused: only inline contexts and the bundled SKOS and JSKOS ones are read",
+            given.get<std::string>()));
       apply(context, bundled, depth + 1);
       return;
     }
@@ -110,7 +116,8 @@ class Reader {
       if (base->is_null())
         context.base.clear();
       else if (base->is_string())
-        context.base = context.base.empty() ? base->get<std::string>() : resolve_iri(context.base, base->get<std::string>());
+        context.base =
+            context.base.empty() ? base->get<std::string>() : resolve_iri(context.base, base->get<std::string>());
       else
         fail("@base must be a string or null");
       if (graph_.base.empty()) graph_.base = context.base;
@@ -133,7 +140,8 @@ class Reader {
     if (is_absolute_iri(text) && text.find("://") != std::string::npos) return text;
     std::map<std::string, int> state;
     const std::size_t colon = text.find(':');
-    if (colon != std::string::npos && given.contains(text.substr(0, colon))) define(context, given, text.substr(0, colon), state);
+    if (colon != std::string::npos && given.contains(text.substr(0, colon)))
+      define(context, given, text.substr(0, colon), state);
     return expand(text, context, true);
   }
 
@@ -219,7 +227,8 @@ class Reader {
   TermId resource(const std::string& id) {
     if (id.starts_with("_:")) return graph_.blank("j" + id.substr(2));
     if (!is_absolute_iri(id)) {
-      if (id.find(':') == std::string::npos) fail(fmt::format("\"{}\" is a relative IRI and there is no base (give --base IRI)", id));
+      if (id.find(':') == std::string::npos)
+        fail(fmt::format("\"{}\" is a relative IRI and there is no base (give --base IRI)", id));
       fail(fmt::format("\"{}\" is not a valid IRI", id));
     }
     return graph_.iri(id);
@@ -228,7 +237,8 @@ class Reader {
   static std::vector<const Json*> each(const Json& value) {
     std::vector<const Json*> out;
     if (value.is_array())
-      for (const Json& one : value) out.push_back(&one);
+      for (const Json& one : value)
+        out.push_back(&one);
     else
       out.push_back(&value);
     return out;
@@ -265,9 +275,8 @@ class Reader {
         ++properties;
       }
     }
-    const auto graph = std::find_if(object.items().begin(), object.items().end(), [&](const auto& item) {
-      return expand(item.key(), context, true) == "@graph";
-    });
+    const auto graph = std::find_if(object.items().begin(), object.items().end(),
+                                    [&](const auto& item) { return expand(item.key(), context, true) == "@graph"; });
     const bool only_graph = graph != object.items().end() && subject == no_term && properties == 1;
     if (subject == no_term && !only_graph) subject = graph_.fresh_blank();
     members(object, subject, context, depth);
@@ -284,7 +293,8 @@ class Reader {
           node(*one, context, depth + 1);
         }
       } else if (name == "@nest") {
-        for (const Json* one : each(value)) members(*one, subject, context, depth + 1);
+        for (const Json* one : each(value))
+          members(*one, subject, context, depth + 1);
       } else if (name == "@type") {
         const TermId type = graph_.iri(rdf("type"));
         for (const Json* one : each(value)) {
@@ -298,7 +308,8 @@ class Reader {
         for (const auto& [property, objects] : value.items()) {
           const std::string iri = expand(property, context, true);
           if (iri.empty() || is_keyword(iri)) continue;
-          for (const Json* one : each(objects)) add_reverse(subject, iri, *one, definition(property, context), context, depth);
+          for (const Json* one : each(objects))
+            add_reverse(subject, iri, *one, definition(property, context), context, depth);
         }
       } else if (is_keyword(name)) {
         fail(fmt::format("{} is not allowed in a node object", name));
@@ -341,8 +352,10 @@ class Reader {
           if (text->is_null()) continue;
           if (!text->is_string()) fail(fmt::format("language map of <{}>: expected strings", iri));
           const bool none = expand(language, context, true) == "@none" || language == "@none" || language == "-";
-          if (!none && !parse_language_tag(language)) fail(fmt::format("language map of <{}>: \"{}\" is no language tag", iri, language));
-          add(graph_.literal(text->get_ref<const std::string&>(), none ? std::string_view{} : std::string_view(language)));
+          if (!none && !parse_language_tag(language))
+            fail(fmt::format("language map of <{}>: \"{}\" is no language tag", iri, language));
+          add(graph_.literal(text->get_ref<const std::string&>(),
+                             none ? std::string_view{} : std::string_view(language)));
         }
       return;
     }
@@ -355,7 +368,8 @@ class Reader {
       for (const auto& [key, entries] : value.items())
         for (const Json* one : each(entries)) {
           Json copy = *one;
-          if (copy.is_object() && how.container.contains("@id") && key != "@none" && !copy.contains("@id")) copy["@id"] = key;
+          if (copy.is_object() && how.container.contains("@id") && key != "@none" && !copy.contains("@id"))
+            copy["@id"] = key;
           if (copy.is_object() && how.container.contains("@type") && key != "@none") copy["@type"] = key;
           add(item(copy, how, context, depth));
         }
@@ -363,7 +377,8 @@ class Reader {
     }
     for (const Json* one : each(value)) {
       if (one->is_array()) {
-        for (const Json& nested : *one) add(item(nested, how, context, depth));
+        for (const Json& nested : *one)
+          add(item(nested, how, context, depth));
       } else {
         add(item(*one, how, context, depth));
       }
@@ -430,10 +445,12 @@ class Reader {
     }
     const auto xsd = [&](const char* name) { return graph_.iri(std::string(xsd_ns) + name); };
     const bool typed = !how.type.empty() && how.type[0] != '@';
-    if (value.is_boolean()) return graph_.literal(value.get<bool>() ? "true" : "false", {}, typed ? resource(how.type) : xsd("boolean"));
+    if (value.is_boolean())
+      return graph_.literal(value.get<bool>() ? "true" : "false", {}, typed ? resource(how.type) : xsd("boolean"));
     if (value.is_number()) {
       const double number = value.get<double>();
-      const bool whole = std::floor(number) == number && std::abs(number) < 1e21 && how.type != std::string(xsd_ns) + "double";
+      const bool whole =
+          std::floor(number) == number && std::abs(number) < 1e21 && how.type != std::string(xsd_ns) + "double";
       if (whole) return graph_.literal(fmt::format("{:.0f}", number), {}, typed ? resource(how.type) : xsd("integer"));
       return graph_.literal(canonical_double(number), {}, typed ? resource(how.type) : xsd("double"));
     }
@@ -452,7 +469,8 @@ class Reader {
     std::string text = fmt::format("{:.15E}", number);  // d.ddddddddddddddddE+xx
     const std::size_t e = text.find('E');
     std::string mantissa = text.substr(0, e);
-    while (mantissa.back() == '0' && mantissa[mantissa.size() - 2] != '.') mantissa.pop_back();
+    while (mantissa.back() == '0' && mantissa[mantissa.size() - 2] != '.')
+      mantissa.pop_back();
     return fmt::format("{}E{}", mantissa, std::stoi(text.substr(e + 1)));
   }
 
@@ -490,9 +508,11 @@ Graph read_jsonld(std::string_view text, const ReadOptions& options) {
 std::string write_jsonld(const Graph& graph) {
   const std::vector<std::string> blanks = canonical_blanks(graph);
   std::map<std::string, std::string> prefixes = graph.prefixes;
-  for (const auto& [prefix, iri] : common_prefixes) prefixes.emplace(prefix, iri);
+  for (const auto& [prefix, iri] : common_prefixes)
+    prefixes.emplace(prefix, iri);
   std::erase_if(prefixes, [](const auto& entry) {
-    return entry.first.empty() || entry.second.empty() || std::string_view("#/:?[]@_").find(entry.second.back()) == std::string_view::npos ||
+    return entry.first.empty() || entry.second.empty() ||
+           std::string_view("#/:?[]@_").find(entry.second.back()) == std::string_view::npos ||
            entry.first.find(':') != std::string::npos;
   });
   // An IRI whose scheme is one of the prefixes ("xsd:http://...") would expand into another one: that prefix goes.
@@ -500,7 +520,8 @@ std::string write_jsonld(const Graph& graph) {
     if (const Term& term = graph.term(static_cast<TermId>(id)); term.kind == TermKind::iri)
       prefixes.erase(std::string(term.value.substr(0, term.value.find(':'))));
   Json context = Json::object();
-  for (const auto& [prefix, iri] : prefixes) context[prefix] = iri;
+  for (const auto& [prefix, iri] : prefixes)
+    context[prefix] = iri;
   const auto reference = [&](TermId id) {
     const Term& term = graph.term(id);
     if (term.kind == TermKind::blank) return "_:" + blanks[static_cast<std::size_t>(id)];

@@ -21,20 +21,28 @@ const std::map<std::string, std::set<std::string, std::less<>>, std::less<>> art
     {"nl", {"de", "het", "een"}},
     {"ca", {"el", "la", "els", "les", "un", "una", "l"}}};
 
-bool is_outer(char32_t c) { return std::u32string_view(U"'\"“”„‟‘’‚«»‹›「」『』()[]{}").find(c) != std::u32string_view::npos; }
-bool is_dash(char32_t c) { return std::u32string_view(U"-‐‑‒–—―−/_").find(c) != std::u32string_view::npos; }
+bool is_outer(char32_t c) {
+  return std::u32string_view(U"'\"“”„‟‘’‚«»‹›「」『』()[]{}").find(c) != std::u32string_view::npos;
+}
+bool is_dash(char32_t c) {
+  return std::u32string_view(U"-‐‑‒–—―−/_").find(c) != std::u32string_view::npos;
+}
 
 bool ends(std::string_view word, std::string_view suffix, std::size_t stem = 2) {
   return word.size() >= suffix.size() + stem && word.ends_with(suffix);
 }
 
-std::string base_language(std::string_view tag) { return short_code(split(canonical_tag(tag), '-')[0]); }
+std::string base_language(std::string_view tag) {
+  return short_code(split(canonical_tag(tag), '-')[0]);
+}
 
 std::string cut(const std::string& word, std::size_t bytes, std::string_view add = {}) {
   return word.substr(0, word.size() - bytes).append(add);
 }
 
-bool is_vowel_byte(char c) { return std::string_view("aeiou").find(c) != std::string_view::npos; }
+bool is_vowel_byte(char c) {
+  return std::string_view("aeiou").find(c) != std::string_view::npos;
+}
 
 }  // namespace
 
@@ -54,14 +62,16 @@ std::string fold(std::string_view text, std::string_view language) {
     if (c == U' ' && (out.empty() || out.back() == U' ')) continue;
     out += c;
   }
-  while (!out.empty() && (out.back() == U' ' || out.back() == U'.')) out.pop_back();
+  while (!out.empty() && (out.back() == U' ' || out.back() == U'.'))
+    out.pop_back();
   while (out.size() > 2 && is_outer(out.front()) && is_outer(out.back())) {
     out = out.substr(1, out.size() - 2);
   }
   std::string plain = utf8(out);
   if (!language.empty()) {
     const std::size_t at = plain.find_first_of(" '");
-    if (at != std::string::npos && at + 1 < plain.size() && is_article(std::string_view(plain).substr(0, at), language) &&
+    if (at != std::string::npos && at + 1 < plain.size() &&
+        is_article(std::string_view(plain).substr(0, at), language) &&
         (plain[at] == ' ') == (at != 1 || plain[0] != 'l'))
       plain.erase(0, at + 1);
   }
@@ -98,7 +108,8 @@ std::string number_stem(const std::string& word, std::string_view language) {
   if (lang == "it") {
     const std::string plain = without_marks(word);
     if (ends(plain, "chi") || ends(plain, "che") || ends(plain, "ghi") || ends(plain, "ghe")) return cut(plain, 2);
-    return plain.size() > 3 && std::string_view("aeio").find(plain.back()) != std::string_view::npos ? cut(plain, 1) : plain;
+    return plain.size() > 3 && std::string_view("aeio").find(plain.back()) != std::string_view::npos ? cut(plain, 1)
+                                                                                                     : plain;
   }
   if (lang == "de" || lang == "nl" || lang == "sv" || lang == "da" || lang == "nb") {
     std::string plain = lang == "de" ? without_marks(word) : word;
@@ -150,7 +161,8 @@ std::vector<std::string> singulars(const std::string& word, std::string_view lan
   } else if (lang == "it") {
     if (ends(w, "chi") || ends(w, "ghi")) offer(cut(word, 2, "o"));
     if (ends(w, "che") || ends(w, "ghe")) offer(cut(word, 2, "a"));
-    if (ends(w, "i")) offer(cut(word, 1, "o")), offer(cut(word, 1, "e")), offer(cut(word, 1, "io")), offer(cut(word, 1, "a"));
+    if (ends(w, "i"))
+      offer(cut(word, 1, "o")), offer(cut(word, 1, "e")), offer(cut(word, 1, "io")), offer(cut(word, 1, "a"));
     if (ends(w, "e")) offer(cut(word, 1, "a"));
   } else if (lang == "de" || lang == "nl") {
     for (const std::string_view suffix : {"innen", "n", "en", "e", "er", "s"})
@@ -159,7 +171,8 @@ std::vector<std::string> singulars(const std::string& word, std::string_view lan
         offer(stem);
         if (lang == "de")
           for (const auto& [umlaut, vowel] : {std::pair{"ä", "a"}, {"ö", "o"}, {"ü", "u"}})
-            if (const std::size_t at = stem.rfind(umlaut); at != std::string::npos && (suffix == "er" || suffix == "e" || suffix == "n"))
+            if (const std::size_t at = stem.rfind(umlaut);
+                at != std::string::npos && (suffix == "er" || suffix == "e" || suffix == "n"))
               offer(std::string(stem).replace(at, 2, vowel));
       }
   }
@@ -213,7 +226,8 @@ bool looks_plural(std::string_view text, std::string_view language) {
   // The head noun ends the phrase in Germanic languages and starts it in Romance ones.
   const bool romance = lang == "fr" || lang == "es" || lang == "it" || lang == "pt" || lang == "ca";
   const std::string& head = romance ? parts.front() : parts.back();
-  if (lang == "en") return ends(head, "s") && !ends(head, "ss") && !ends(head, "us") && !ends(head, "is") && !ends(head, "ics");
+  if (lang == "en")
+    return ends(head, "s") && !ends(head, "ss") && !ends(head, "us") && !ends(head, "is") && !ends(head, "ics");
   if (lang == "it") return ends(head, "i") || (ends(head, "e") && !ends(head, "ione"));
   if (romance) return ends(head, "s") || ends(head, "aux") || ends(head, "eux");
   return false;

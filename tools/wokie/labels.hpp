@@ -17,7 +17,8 @@ std::string number_folded(std::string_view text, std::string_view language);
 /// The form that singular and plural of one folded word share.
 std::string number_stem(const std::string& word, std::string_view language);
 
-/// Likely singulars of a plural (most likely first), the word itself last. By suffix rules of en, de, fr, es, it, pt, nl.
+/// Likely singulars of a plural (most likely first), the word itself last. By suffix rules of en, de, fr, es, it, pt,
+/// nl.
 std::vector<std::string> singulars(const std::string& word, std::string_view language);
 /// The regular plural of a singular noun, for en, fr, es, it, pt; the word itself in other languages.
 std::string plural(const std::string& word, std::string_view language);

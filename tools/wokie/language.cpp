@@ -1,11 +1,11 @@
 #include "language.hpp"
 
-#include <unicode/uloc.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <map>
+
+#include <unicode/uloc.h>
 
 #include "unicode.hpp"
 
@@ -18,7 +18,8 @@ bool every(std::string_view text, int (*test)(int)) {
 
 std::string ascii_case(std::string_view text, int (*change)(int)) {
   std::string out(text);
-  for (char& c : out) c = static_cast<char>(change(static_cast<unsigned char>(c)));
+  for (char& c : out)
+    c = static_cast<char>(change(static_cast<unsigned char>(c)));
   return out;
 }
 
@@ -31,7 +32,9 @@ std::string icu_text(Function fn) {
   return U_FAILURE(status) ? std::string{} : std::string(buffer.data(), static_cast<std::size_t>(length));
 }
 
-std::string icu_locale(std::string_view tag) { return replaced(std::string(tag), "-", "_"); }
+std::string icu_locale(std::string_view tag) {
+  return replaced(std::string(tag), "-", "_");
+}
 
 /// ISO 639-2/B codes that differ from 639-3.
 const std::map<std::string, std::string, std::less<>> bibliographic = {
@@ -69,7 +72,8 @@ std::optional<LanguageTag> parse_language_tag(std::string_view tag) {
       out.region = ascii_case(parts[next++], std::toupper);
     if (parts.back().size() == 1) return std::nullopt;  // an extension needs a value
   }
-  for (; next < parts.size(); ++next) out.rest += (out.rest.empty() ? "" : "-") + ascii_case(parts[next], std::tolower);
+  for (; next < parts.size(); ++next)
+    out.rest += (out.rest.empty() ? "" : "-") + ascii_case(parts[next], std::tolower);
   return out;
 }
 
@@ -127,7 +131,8 @@ std::string english_name(std::string_view tag) {
       uloc_getDisplayName(locale.c_str(), "en", buffer.data(), static_cast<int32_t>(buffer.size()), &status);
   if (U_FAILURE(status) || length == 0) return std::string(tag);
   std::u32string text;
-  for (int32_t i = 0; i < length; ++i) text += static_cast<char32_t>(buffer[static_cast<std::size_t>(i)]);
+  for (int32_t i = 0; i < length; ++i)
+    text += static_cast<char32_t>(buffer[static_cast<std::size_t>(i)]);
   const std::string name = utf8(text);
   return name == locale ? std::string(tag) : name;
 }

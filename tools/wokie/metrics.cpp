@@ -11,14 +11,17 @@
 namespace fachwerk::wokie {
 
 std::size_t levenshtein(std::u32string_view a, std::u32string_view b) {
-  while (!a.empty() && !b.empty() && a.front() == b.front()) a.remove_prefix(1), b.remove_prefix(1);
-  while (!a.empty() && !b.empty() && a.back() == b.back()) a.remove_suffix(1), b.remove_suffix(1);
+  while (!a.empty() && !b.empty() && a.front() == b.front())
+    a.remove_prefix(1), b.remove_prefix(1);
+  while (!a.empty() && !b.empty() && a.back() == b.back())
+    a.remove_suffix(1), b.remove_suffix(1);
   if (a.empty() || b.empty()) return std::max(a.size(), b.size());
   if (a.size() > b.size()) std::swap(a, b);
   if (a.size() <= 64) {
     // Myers 1999, bit-parallel over the shorter text, in Hyyrö's formulation.
     std::map<char32_t, std::uint64_t> where;
-    for (std::size_t i = 0; i < a.size(); ++i) where[a[i]] |= std::uint64_t{1} << i;
+    for (std::size_t i = 0; i < a.size(); ++i)
+      where[a[i]] |= std::uint64_t{1} << i;
     std::uint64_t positive = ~std::uint64_t{0}, negative = 0;
     std::size_t score = a.size();
     const std::uint64_t last = std::uint64_t{1} << (a.size() - 1);
@@ -76,14 +79,17 @@ double jaro_winkler(std::string_view first, std::string_view second) {
   std::size_t transposed = 0, j = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (!used_a[i]) continue;
-    while (!used_b[j]) ++j;
+    while (!used_b[j])
+      ++j;
     transposed += a[i] != b[j++] ? 1 : 0;
   }
   const auto m = static_cast<double>(matches);
   const double jaro = (m / static_cast<double>(a.size()) + m / static_cast<double>(b.size()) +
-                       (m - static_cast<double>(transposed) / 2) / m) / 3;
+                       (m - static_cast<double>(transposed) / 2) / m) /
+                      3;
   std::size_t prefix = 0;
-  while (prefix < std::min({a.size(), b.size(), std::size_t{4}}) && a[prefix] == b[prefix]) ++prefix;
+  while (prefix < std::min({a.size(), b.size(), std::size_t{4}}) && a[prefix] == b[prefix])
+    ++prefix;
   return jaro + 0.1 * static_cast<double>(prefix) * (1 - jaro);
 }
 
@@ -186,8 +192,10 @@ Aligned align(const Words& h, const Words& r) {
   const std::size_t width = r.size() + 1;
   std::vector<std::size_t> cost((h.size() + 1) * width);
   const auto at = [&](std::size_t i, std::size_t j) -> std::size_t& { return cost[i * width + j]; };
-  for (std::size_t i = 0; i <= h.size(); ++i) at(i, 0) = i;
-  for (std::size_t j = 0; j <= r.size(); ++j) at(0, j) = j;
+  for (std::size_t i = 0; i <= h.size(); ++i)
+    at(i, 0) = i;
+  for (std::size_t j = 0; j <= r.size(); ++j)
+    at(0, j) = j;
   for (std::size_t i = 1; i <= h.size(); ++i)
     for (std::size_t j = 1; j <= r.size(); ++j)
       at(i, j) = std::min({at(i - 1, j - 1) + (h[i - 1] == r[j - 1] ? 0 : 1), at(i - 1, j) + 1, at(i, j - 1) + 1});
@@ -213,7 +221,8 @@ Aligned align(const Words& h, const Words& r) {
 }
 
 Words shifted(const Words& text, std::size_t start, std::size_t length, std::size_t target) {
-  Words rest, block(text.begin() + static_cast<std::ptrdiff_t>(start), text.begin() + static_cast<std::ptrdiff_t>(start + length));
+  Words rest, block(text.begin() + static_cast<std::ptrdiff_t>(start),
+                    text.begin() + static_cast<std::ptrdiff_t>(start + length));
   for (std::size_t i = 0; i < text.size(); ++i)
     if (i < start || i >= start + length) rest.push_back(text[i]);
   // A target inside or behind the block counts in the text without it.
@@ -237,18 +246,21 @@ Words best_shift(const Words& h, const Words& r, const Aligned& now) {
     for (std::size_t j = 0; j < r.size(); ++j) {
       if ((i > j ? i - j : j - i) > farthest) continue;
       for (std::size_t length = 1; length <= longest && i + length <= h.size() && j + length <= r.size() &&
-                                   h[i + length - 1] == r[j + length - 1]; ++length) {
+                                   h[i + length - 1] == r[j + length - 1];
+           ++length) {
         if (!wrong(now.hypothesis_wrong, i, length) || !wrong(now.reference_wrong, j, length)) continue;
         const auto own = now.position[j];
         if (own >= static_cast<std::ptrdiff_t>(i) && own < static_cast<std::ptrdiff_t>(i + length)) continue;
         std::ptrdiff_t previous = -1;
         for (std::ptrdiff_t offset = -1; offset < static_cast<std::ptrdiff_t>(length); ++offset) {
           const std::ptrdiff_t reference_word = static_cast<std::ptrdiff_t>(j) + offset;
-          const std::ptrdiff_t target = reference_word < 0 ? 0 : now.position[static_cast<std::size_t>(reference_word)] + 1;
+          const std::ptrdiff_t target =
+              reference_word < 0 ? 0 : now.position[static_cast<std::size_t>(reference_word)] + 1;
           if (target == previous) continue;
           previous = target;
           Words candidate = shifted(h, i, length, static_cast<std::size_t>(target));
-          const auto gain = static_cast<std::ptrdiff_t>(now.distance) - static_cast<std::ptrdiff_t>(edit_distance(candidate, r));
+          const auto gain =
+              static_cast<std::ptrdiff_t>(now.distance) - static_cast<std::ptrdiff_t>(edit_distance(candidate, r));
           const std::array rank = {static_cast<std::ptrdiff_t>(length), -static_cast<std::ptrdiff_t>(i), -target};
           if (gain > best_gain || (gain == best_gain && gain > 0 && rank > best_rank)) {
             best_gain = gain;
@@ -285,7 +297,8 @@ template <class Sequence>
 std::map<Sequence, std::int64_t> ngrams(const Sequence& items, std::size_t order) {
   std::map<Sequence, std::int64_t> out;
   for (std::size_t i = 0; i + order <= items.size(); ++i)
-    ++out[Sequence(items.begin() + static_cast<std::ptrdiff_t>(i), items.begin() + static_cast<std::ptrdiff_t>(i + order))];
+    ++out[Sequence(items.begin() + static_cast<std::ptrdiff_t>(i),
+                   items.begin() + static_cast<std::ptrdiff_t>(i + order))];
   return out;
 }
 
@@ -343,7 +356,8 @@ ChrfCounts& ChrfCounts::operator+=(const ChrfCounts& other) {
 ChrfCounts chrf_counts(std::string_view hypothesis, std::string_view reference, int word_order) {
   ChrfCounts counts;
   const std::u32string h = without_blanks(hypothesis), r = without_blanks(reference);
-  for (std::size_t order = 1; order <= 6; ++order) count_order(counts, order - 1, h, r, order);
+  for (std::size_t order = 1; order <= 6; ++order)
+    count_order(counts, order - 1, h, r, order);
   if (word_order > 0) {
     const Words hw = chrf_words(hypothesis), rw = chrf_words(reference);
     for (int order = 1; order <= word_order; ++order)
@@ -372,8 +386,13 @@ double chrf(const ChrfCounts& counts, int word_order) {
 // ---- BLEU ----------------------------------------------------------------------------------------
 std::vector<std::string> tokens_13a(std::string_view given) {
   std::string text(given);
-  for (const auto& [from, to] : {std::pair{"<skipped>", ""}, {"-\n", ""}, {"\n", " "}, {"&quot;", "\""}, {"&amp;", "&"},
-                                 {"&lt;", "<"}, {"&gt;", ">"}})
+  for (const auto& [from, to] : {std::pair{"<skipped>", ""},
+                                 {"-\n", ""},
+                                 {"\n", " "},
+                                 {"&quot;", "\""},
+                                 {"&amp;", "&"},
+                                 {"&lt;", "<"},
+                                 {"&gt;", ">"}})
     text = replaced(std::move(text), from, to);
   text = " " + text + " ";
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -383,14 +402,16 @@ std::vector<std::string> tokens_13a(std::string_view given) {
   };
   const auto stop = [](char c) { return c == '.' || c == ','; };
   std::string out;
-  for (const char c : text) symbol(c) ? (out += ' ', out += c, out += ' ') : out += c;
+  for (const char c : text)
+    symbol(c) ? (out += ' ', out += c, out += ' ') : out += c;
   text.swap(out);
   out.clear();
   // The three rules below work on pairs that do not overlap, left to right, one after the other.
   const auto pairs = [&](auto first, auto second, std::string_view pattern) {
     for (std::size_t i = 0; i < text.size(); ++i) {
       if (i + 1 < text.size() && first(text[i]) && second(text[i + 1])) {
-        for (const char p : pattern) out += p == '1' ? text[i] : p == '2' ? text[i + 1] : p;
+        for (const char p : pattern)
+          out += p == '1' ? text[i] : p == '2' ? text[i + 1] : p;
         ++i;
       } else {
         out += text[i];
@@ -402,12 +423,14 @@ std::vector<std::string> tokens_13a(std::string_view given) {
   const auto no_digit = [&](char c) { return !digit(c); };
   pairs(no_digit, stop, "1 2 ");
   pairs(stop, no_digit, " 1 2");
-  pairs(digit, [](char c) { return c == '-'; }, "1 2 ");
+  pairs(
+      digit, [](char c) { return c == '-'; }, "1 2 ");
   return words(text);
 }
 
 BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
-  for (std::size_t i = 0; i < 4; ++i) total[i] += other.total[i], match[i] += other.match[i];
+  for (std::size_t i = 0; i < 4; ++i)
+    total[i] += other.total[i], match[i] += other.match[i];
   hypothesis_length += other.hypothesis_length;
   reference_length += other.reference_length;
   return *this;
@@ -417,7 +440,8 @@ BleuCounts bleu_counts(std::string_view hypothesis, const std::vector<std::strin
   BleuCounts counts;
   const Words h = tokens_13a(hypothesis);
   std::vector<Words> refs;
-  for (const std::string& reference : references) refs.push_back(tokens_13a(reference));
+  for (const std::string& reference : references)
+    refs.push_back(tokens_13a(reference));
   counts.hypothesis_length = static_cast<std::int64_t>(h.size());
   std::int64_t closest = refs.empty() ? 0 : static_cast<std::int64_t>(refs[0].size());
   for (const Words& r : refs) {
@@ -430,7 +454,8 @@ BleuCounts bleu_counts(std::string_view hypothesis, const std::vector<std::strin
     const auto own = ngrams(h, order);
     std::map<Words, std::int64_t> most;
     for (const Words& r : refs)
-      for (const auto& [key, count] : ngrams(r, order)) most[key] = std::max(most[key], count);
+      for (const auto& [key, count] : ngrams(r, order))
+        most[key] = std::max(most[key], count);
     counts.total[order - 1] = h.size() >= order ? static_cast<std::int64_t>(h.size() - order + 1) : 0;
     counts.match[order - 1] = overlap(own, most);
   }
@@ -465,7 +490,8 @@ Interval bootstrap(std::size_t n, const std::function<double(const std::vector<s
   std::vector<std::size_t> indices(n);
   std::vector<double> values(samples);
   for (double& value : values) {
-    for (std::size_t& index : indices) index = static_cast<std::size_t>(random() % n);
+    for (std::size_t& index : indices)
+      index = static_cast<std::size_t>(random() % n);
     value = statistic(indices);
   }
   std::sort(values.begin(), values.end());
@@ -482,7 +508,8 @@ double paired_randomisation(const std::vector<double>& a, const std::vector<doub
                             std::uint64_t seed) {
   const std::size_t n = std::min(a.size(), b.size());
   double observed = 0;
-  for (std::size_t i = 0; i < n; ++i) observed += a[i] - b[i];
+  for (std::size_t i = 0; i < n; ++i)
+    observed += a[i] - b[i];
   observed = std::abs(observed);
   std::mt19937_64 random(seed);
   std::size_t as_large = 0;
@@ -521,7 +548,8 @@ Calibration calibration(const std::vector<double>& confidence, const std::vector
   }
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return confidence[a] > confidence[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return confidence[a] > confidence[b]; });
   double wrong = 0;
   for (std::size_t i = 0; i < n; ++i) {
     wrong += correct[order[i]] ? 0 : 1;

@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-/// How good a translation is. Every score of a text pair lies in [0, 1] or is a percentage where its source defines it so.
+/// How good a translation is. Every score of a text pair lies in [0, 1] or is a percentage where its source defines it
+/// so.
 namespace fachwerk::wokie {
 
 std::size_t levenshtein(std::u32string_view a, std::u32string_view b);
@@ -46,7 +47,8 @@ struct BleuCounts {
 /// Tokens of the 13a rule (mteval-v13a).
 std::vector<std::string> tokens_13a(std::string_view text);
 BleuCounts bleu_counts(std::string_view hypothesis, const std::vector<std::string>& references);
-/// Percent, exponential smoothing of zero counts. `effective_order` leaves out orders that the hypothesis is too short for.
+/// Percent, exponential smoothing of zero counts. `effective_order` leaves out orders that the hypothesis is too short
+/// for.
 double bleu(const BleuCounts& counts, bool effective_order = false);
 
 /// Percentile bootstrap: `statistic` is called with the indices of a resample.
@@ -57,7 +59,8 @@ Interval bootstrap(std::size_t n, const std::function<double(const std::vector<s
                    std::size_t samples, std::uint64_t seed, double level = 0.95);
 
 /// Two-sided paired approximate randomisation: probability of a difference of means as large by swapping pairs.
-double paired_randomisation(const std::vector<double>& a, const std::vector<double>& b, std::size_t trials, std::uint64_t seed);
+double paired_randomisation(const std::vector<double>& a, const std::vector<double>& b, std::size_t trials,
+                            std::uint64_t seed);
 
 struct Calibration {
   struct Bin {

@@ -12,9 +12,9 @@ namespace fachwerk::wokie {
 namespace {
 
 bool starts_with_keyword(std::string_view text, std::string_view keyword) {
-  return text.size() >= keyword.size() &&
-         std::equal(keyword.begin(), keyword.end(), text.begin(),
-                    [](char a, char b) { return std::tolower(a) == std::tolower(static_cast<unsigned char>(b)); });
+  return text.size() >= keyword.size() && std::equal(keyword.begin(), keyword.end(), text.begin(), [](char a, char b) {
+           return std::tolower(a) == std::tolower(static_cast<unsigned char>(b));
+         });
 }
 
 /// The text without its byte order mark, UTF-16 turned into UTF-8 where the format is XML.
@@ -82,12 +82,13 @@ std::optional<Format> sniff_format(std::string_view text) {
   const std::string_view rest = text.substr(at);
   if (rest.empty()) return Format::turtle;
   if (rest.find('\0') < 64) return std::nullopt;
-  if (rest[0] == '{' || (rest[0] == '[' && rest.find_first_not_of(" \t\r\n", 1) != std::string_view::npos &&
-                         std::string_view("{[]\"").find(rest[rest.find_first_not_of(" \t\r\n", 1)]) !=
-                             std::string_view::npos))
+  if (rest[0] == '{' ||
+      (rest[0] == '[' && rest.find_first_not_of(" \t\r\n", 1) != std::string_view::npos &&
+       std::string_view("{[]\"").find(rest[rest.find_first_not_of(" \t\r\n", 1)]) != std::string_view::npos))
     return Format::jsonld;
   if (rest[0] != '<') return Format::turtle;
-  if (starts_with_keyword(rest, "<?xml") || rest.starts_with("<!") || rest.starts_with("<rdf:RDF")) return Format::rdfxml;
+  if (starts_with_keyword(rest, "<?xml") || rest.starts_with("<!") || rest.starts_with("<rdf:RDF"))
+    return Format::rdfxml;
   const std::size_t end = rest.find_first_of("> \n");
   // <scheme:...> is an IRI in Turtle; <name attribute= or <name> is XML.
   if (end != std::string_view::npos && rest[end] == '>' && rest.substr(0, end).find(':') != std::string_view::npos)
@@ -100,19 +101,26 @@ Graph read_rdf(std::string_view text, Format format, const ReadOptions& options)
   const bool declared = format == Format::rdfxml && content.substr(0, 200).find("encoding=") != std::string::npos;
   if (!declared) require_utf8(content, options.name);  // an XML declaration may name another encoding
   switch (format) {
-    case Format::rdfxml: return read_rdfxml(content, options);
-    case Format::jsonld: return read_jsonld(content, options);
-    default: return read_turtle_family(content, format, options);
+    case Format::rdfxml:
+      return read_rdfxml(content, options);
+    case Format::jsonld:
+      return read_jsonld(content, options);
+    default:
+      return read_turtle_family(content, format, options);
   }
 }
 
 std::string write_rdf(const Graph& graph, Format format) {
   switch (format) {
-    case Format::rdfxml: return write_rdfxml(graph);
-    case Format::jsonld: return write_jsonld(graph);
+    case Format::rdfxml:
+      return write_rdfxml(graph);
+    case Format::jsonld:
+      return write_jsonld(graph);
     case Format::ntriples:
-    case Format::nquads: return write_ntriples(graph);
-    default: return write_turtle(graph);
+    case Format::nquads:
+      return write_ntriples(graph);
+    default:
+      return write_turtle(graph);
   }
 }
 

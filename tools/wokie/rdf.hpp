@@ -29,7 +29,7 @@ Graph read_rdf(std::string_view text, Format format, const ReadOptions& options)
 std::string write_rdf(const Graph& graph, Format format);
 
 // The parts, one per library.
-Graph read_rdfxml(std::string_view text, const ReadOptions& options);                  ///< raptor2
+Graph read_rdfxml(std::string_view text, const ReadOptions& options);                        ///< raptor2
 Graph read_turtle_family(std::string_view text, Format format, const ReadOptions& options);  ///< serd
 Graph read_jsonld(std::string_view text, const ReadOptions& options);
 std::string write_turtle(const Graph& graph);

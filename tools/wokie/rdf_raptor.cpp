@@ -44,16 +44,19 @@ TermId term_of(Reading& reading, const raptor_term* term) {
     return std::string_view(reinterpret_cast<const char*>(text), length);
   };
   switch (term->type) {
-    case RAPTOR_TERM_TYPE_BLANK: return reading.graph.blank(view(term->value.blank.string, term->value.blank.string_len));
+    case RAPTOR_TERM_TYPE_BLANK:
+      return reading.graph.blank(view(term->value.blank.string, term->value.blank.string_len));
     case RAPTOR_TERM_TYPE_LITERAL: {
       const auto& literal = term->value.literal;
       TermId type = literal.datatype != nullptr ? iri_of(reading, literal.datatype) : no_term;
-      if (type != no_term && reading.graph.term(type).value == "http://www.w3.org/2001/XMLSchema#string") type = no_term;
+      if (type != no_term && reading.graph.term(type).value == "http://www.w3.org/2001/XMLSchema#string")
+        type = no_term;
       const std::string_view language =
           literal.language != nullptr ? view(literal.language, literal.language_len) : std::string_view{};
       return reading.graph.literal(view(literal.string, literal.string_len), language, type);
     }
-    default: return iri_of(reading, term->value.uri);
+    default:
+      return iri_of(reading, term->value.uri);
   }
 }
 
@@ -86,8 +89,7 @@ void refuse_dangerous_entities(std::string_view text, const std::string& name) {
     const auto line = 1 + std::count(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(at), '\n');
     static const std::regex external(R"(<!ENTITY\s+(%\s+)?\S+\s+(SYSTEM|PUBLIC)\b)");
     static const std::regex nested(R"(&[^#;]+;|<!ENTITY\s+%)");
-    if (std::regex_search(declaration, external))
-      throw bad_input("{}:{}:1: external entity refused", name, line);
+    if (std::regex_search(declaration, external)) throw bad_input("{}:{}:1: external entity refused", name, line);
     if (std::regex_search(declaration, nested)) throw bad_input("{}:{}:1: entity made of entities refused", name, line);
     at += 8;
   }

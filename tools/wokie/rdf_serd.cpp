@@ -25,7 +25,9 @@ size_t read_source(void* buffer, size_t size, size_t length, void* stream) {
   return bytes / size;
 }
 
-int source_error(void*) { return 0; }
+int source_error(void*) {
+  return 0;
+}
 
 struct Reading {
   Graph graph;
@@ -37,7 +39,9 @@ struct Reading {
   std::string last_subject_text = {}, last_predicate_text = {};
 };
 
-std::string_view view(const SerdNode* node) { return {reinterpret_cast<const char*>(node->buf), node->n_bytes}; }
+std::string_view view(const SerdNode* node) {
+  return {reinterpret_cast<const char*>(node->buf), node->n_bytes};
+}
 
 void fail(Reading& reading, std::string message) {
   if (reading.error.empty()) reading.error = std::move(message);
@@ -67,16 +71,19 @@ TermId iri_of(Reading& reading, const SerdNode* node) {
 
 TermId node_of(Reading& reading, const SerdNode* node, const SerdNode* datatype, const SerdNode* language) {
   switch (node->type) {
-    case SERD_BLANK: return reading.graph.blank(view(node));
+    case SERD_BLANK:
+      return reading.graph.blank(view(node));
     case SERD_LITERAL: {
       const bool typed = datatype != nullptr && datatype->type != SERD_NOTHING;
       const bool tagged = language != nullptr && language->type != SERD_NOTHING;
       TermId type = typed ? iri_of(reading, datatype) : no_term;
       // A plain literal and one of type xsd:string are the same term in RDF 1.1.
-      if (type != no_term && reading.graph.term(type).value == "http://www.w3.org/2001/XMLSchema#string") type = no_term;
+      if (type != no_term && reading.graph.term(type).value == "http://www.w3.org/2001/XMLSchema#string")
+        type = no_term;
       return reading.graph.literal(view(node), tagged ? view(language) : std::string_view{}, type);
     }
-    default: return iri_of(reading, node);
+    default:
+      return iri_of(reading, node);
   }
 }
 
@@ -132,17 +139,22 @@ SerdStatus on_error(void* handle, const SerdError* error) {
   std::vsnprintf(message, sizeof message, error->fmt, arguments);
   va_end(arguments);
   std::string text = message;
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+  while (!text.empty() && text.back() == '\n')
+    text.pop_back();
   reading.error = fmt::format("{}:{}: {}", error->line, error->col, text);
   return SERD_SUCCESS;
 }
 
 SerdSyntax syntax_of(Format format) {
   switch (format) {
-    case Format::ntriples: return SERD_NTRIPLES;
-    case Format::nquads: return SERD_NQUADS;
-    case Format::trig: return SERD_TRIG;
-    default: return SERD_TURTLE;
+    case Format::ntriples:
+      return SERD_NTRIPLES;
+    case Format::nquads:
+      return SERD_NQUADS;
+    case Format::trig:
+      return SERD_TRIG;
+    default:
+      return SERD_TURTLE;
   }
 }
 
@@ -159,14 +171,18 @@ Graph read_turtle_family(std::string_view text, Format format, const ReadOptions
   const std::unique_ptr<SerdEnv, void (*)(SerdEnv*)> env(serd_env_new(&base), serd_env_free);
   reading.env = env.get();
   const std::unique_ptr<SerdReader, void (*)(SerdReader*)> reader(
-      serd_reader_new(syntax_of(format), &reading, nullptr, on_base, on_prefix, on_statement, nullptr), serd_reader_free);
+      serd_reader_new(syntax_of(format), &reading, nullptr, on_base, on_prefix, on_statement, nullptr),
+      serd_reader_free);
   serd_reader_set_strict(reader.get(), true);
   serd_reader_set_error_sink(reader.get(), on_error, &reading);
   Source source{text};
-  const SerdStatus status =
-      serd_reader_read_source(reader.get(), read_source, source_error, &source,
-                              reinterpret_cast<const uint8_t*>(options.name.c_str()), 1u << 16);
-  if (!reading.error.empty()) throw bad_input("{}:{}", options.name, reading.error.find(':') < 8 && std::isdigit(static_cast<unsigned char>(reading.error[0])) ? reading.error : " " + reading.error);
+  const SerdStatus status = serd_reader_read_source(reader.get(), read_source, source_error, &source,
+                                                    reinterpret_cast<const uint8_t*>(options.name.c_str()), 1u << 16);
+  if (!reading.error.empty())
+    throw bad_input("{}:{}", options.name,
+                    reading.error.find(':') < 8 && std::isdigit(static_cast<unsigned char>(reading.error[0]))
+                        ? reading.error
+                        : " " + reading.error);
   if (status > SERD_FAILURE)
     throw bad_input("{}: {}", options.name, reinterpret_cast<const char*>(serd_strerror(status)));
   return std::move(reading.graph);

@@ -25,7 +25,8 @@ std::vector<Subject> by_subject(const Graph& graph, const std::vector<std::strin
   std::vector<std::size_t> rank(graph.term_count());
   {
     std::vector<TermId> order(graph.term_count());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<TermId>(i);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      order[i] = static_cast<TermId>(i);
     std::vector<std::string> text(graph.term_count());
     for (std::size_t i = 0; i < order.size(); ++i)
       if (graph.term(static_cast<TermId>(i)).kind == TermKind::literal)
@@ -39,7 +40,8 @@ std::vector<Subject> by_subject(const Graph& graph, const std::vector<std::strin
         return ka.second.size() < kb.second.size();  // b2 before b10
       return ka < kb;
     });
-    for (std::size_t i = 0; i < order.size(); ++i) rank[static_cast<std::size_t>(order[i])] = i;
+    for (std::size_t i = 0; i < order.size(); ++i)
+      rank[static_cast<std::size_t>(order[i])] = i;
   }
   const TermId type = graph.find_iri(rdf_ns + std::string("type"));
   const auto place = [&](TermId id) { return rank[static_cast<std::size_t>(id)]; };
@@ -121,13 +123,27 @@ std::string xml_escaped(std::string_view text, const Graph&) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\r': out += "&#13;"; break;
-      case '\n': out += "&#10;"; break;
-      case '\t': out += "&#9;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\r':
+        out += "&#13;";
+        break;
+      case '\n':
+        out += "&#10;";
+        break;
+      case '\t':
+        out += "&#9;";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20)
           throw method_failed("control character U+{:04X} in \"{}\" cannot be written in XML: choose another format",
@@ -156,7 +172,8 @@ std::size_t namespace_length(std::string_view iri) {
 
 std::string write_ntriples(const Graph& graph) {
   std::string out;
-  for (const std::string& line : canonical_lines(graph)) out += line;
+  for (const std::string& line : canonical_lines(graph))
+    out += line;
   return out;
 }
 
@@ -178,9 +195,11 @@ std::string write_turtle(const Graph& graph) {
     body += " .\n";
   }
   std::map<std::string, std::string> declared = graph.prefixes;
-  for (const auto& [iri, prefix] : names.used()) declared.emplace(prefix, iri);
+  for (const auto& [iri, prefix] : names.used())
+    declared.emplace(prefix, iri);
   std::string head;
-  for (const auto& [prefix, iri] : declared) head += fmt::format("@prefix {}: <{}> .\n", prefix, iri);
+  for (const auto& [prefix, iri] : declared)
+    head += fmt::format("@prefix {}: <{}> .\n", prefix, iri);
   return head + body;
 }
 
@@ -202,13 +221,16 @@ std::string write_rdfxml(const Graph& graph) {
     needed.insert(std::string(iri.substr(0, cut)));
   }
   for (const auto& [prefix, iri] : graph.prefixes)
-    if (std::all_of(prefix.begin(), prefix.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; }) &&
+    if (std::all_of(prefix.begin(), prefix.end(),
+                    [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_'; }) &&
         !prefix.empty() && std::isalpha(static_cast<unsigned char>(prefix[0])))
       offer(prefix, iri);
-  for (const auto& [prefix, iri] : common_prefixes) offer(prefix, iri);
+  for (const auto& [prefix, iri] : common_prefixes)
+    offer(prefix, iri);
   int number = 0;
   for (const std::string& iri : needed)
-    while (!prefix_of.contains(iri)) offer(fmt::format("ns{}", number++), iri);
+    while (!prefix_of.contains(iri))
+      offer(fmt::format("ns{}", number++), iri);
 
   std::string out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<rdf:RDF xmlns:rdf=\"" + std::string(rdf_ns) + "\"";
   std::map<std::string, std::string> declared;

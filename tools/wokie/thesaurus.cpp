@@ -13,8 +13,8 @@ namespace fachwerk::wokie {
 namespace {
 
 constexpr std::array<const char*, property_count> names = {
-    "prefLabel", "altLabel", "hiddenLabel", "definition", "scopeNote", "note", "example", "changeNote", "editorialNote",
-    "historyNote", "title", "description"};
+    "prefLabel", "altLabel",   "hiddenLabel",   "definition",  "scopeNote", "note",
+    "example",   "changeNote", "editorialNote", "historyNote", "title",     "description"};
 
 /// Edges of one predicate and its inverse, as pairs of concept indices.
 using Edges = std::vector<std::pair<std::int64_t, std::int64_t>>;
@@ -94,11 +94,14 @@ class Builder {
       wanted_types.insert({iri(skos("Collection")), iri(skos("OrderedCollection"))});
     if (options_.also & static_cast<int>(Also::schemes)) wanted_types.insert(scheme);
     if (options_.also & static_cast<int>(Also::groups))
-      wanted_types.insert({iri(isothes_ns + std::string("ThesaurusArray")), iri(isothes_ns + std::string("ConceptGroup"))});
+      wanted_types.insert(
+          {iri(isothes_ns + std::string("ThesaurusArray")), iri(isothes_ns + std::string("ConceptGroup"))});
     wanted_types.erase(no_term);
     std::set<TermId> hints, label_properties, not_concepts;
-    for (const char* name : {"inScheme", "topConceptOf", "broader", "narrower"}) hints.insert(iri(skos(name)));
-    for (const char* name : {"prefLabel", "altLabel", "hiddenLabel"}) label_properties.insert(iri(skos(name)));
+    for (const char* name : {"inScheme", "topConceptOf", "broader", "narrower"})
+      hints.insert(iri(skos(name)));
+    for (const char* name : {"prefLabel", "altLabel", "hiddenLabel"})
+      label_properties.insert(iri(skos(name)));
     label_properties.insert(iri(skosxl_ns + std::string("prefLabel")));
     hints.erase(no_term);
     label_properties.erase(no_term);
@@ -113,7 +116,8 @@ class Builder {
     for (const Triple& t : graph_.triples()) {
       const auto at = static_cast<std::size_t>(t[0]);
       if (index_[at] >= 0) continue;
-      const bool hinted = options_.infer_concepts && hints.contains(t[1]) && labelled[at] && !not_concepts.contains(t[0]);
+      const bool hinted =
+          options_.infer_concepts && hints.contains(t[1]) && labelled[at] && !not_concepts.contains(t[0]);
       if (!is_concept[at] && !hinted) continue;
       index_[at] = static_cast<std::int64_t>(out_.concepts.size());
       out_.concepts.push_back(t[0]);
@@ -125,7 +129,8 @@ class Builder {
 
   void find_edges() {
     std::map<TermId, int> direction;  // 1: subject is narrower than object, 2: broader, 3: related
-    for (const auto& [name, way] : {std::pair{"broader", 1}, {"narrower", 2}, {"related", 3}}) direction[iri(skos(name))] = way;
+    for (const auto& [name, way] : {std::pair{"broader", 1}, {"narrower", 2}, {"related", 3}})
+      direction[iri(skos(name))] = way;
     direction.erase(no_term);
     const TermId in_scheme = iri(skos("inScheme")), top_of = iri(skos("topConceptOf"));
     Edges up, down, beside;
@@ -156,7 +161,8 @@ class Builder {
 
   std::int32_t language_index(std::string_view tag) {
     if (tag.empty()) return -1;
-    const auto [found, added] = languages_.try_emplace(std::string(tag), static_cast<std::int32_t>(out_.languages.size()));
+    const auto [found, added] =
+        languages_.try_emplace(std::string(tag), static_cast<std::int32_t>(out_.languages.size()));
     if (added) out_.languages.emplace_back(tag);
     return found->second;
   }
@@ -172,10 +178,12 @@ class Builder {
     properties[iri(dc_ns + std::string("description"))] = Property::description;
     properties.erase(no_term);
     xl.erase(no_term);
-    std::unordered_map<TermId, std::vector<TermId>> value_of;  // literal forms of xl labels, rdf:value of note resources
+    std::unordered_map<TermId, std::vector<TermId>>
+        value_of;  // literal forms of xl labels, rdf:value of note resources
     const TermId literal_form = iri(skosxl_ns + std::string("literalForm")), value = iri(rdf("value"));
     for (const Triple& t : graph_.triples())
-      if (((t[1] == literal_form && literal_form != no_term) || (t[1] == value && value != no_term)) && !is_resource(t[2]))
+      if (((t[1] == literal_form && literal_form != no_term) || (t[1] == value && value != no_term)) &&
+          !is_resource(t[2]))
         value_of[t[0]].push_back(t[2]);
     std::vector<std::vector<Label>> by_concept(out_.concepts.size());
     const auto add = [&](std::int64_t owner, Property property, TermId literal, bool through_xl) {
@@ -193,12 +201,15 @@ class Builder {
       if (const auto found = properties.find(t[1]); found != properties.end()) {
         if (!is_resource(t[2])) {
           add(owner, found->second, t[2], false);
-        } else if (const auto values = value_of.find(t[2]); values != value_of.end() && found->second > Property::hidden_label) {
-          for (const TermId literal : values->second) add(owner, found->second, literal, false);
+        } else if (const auto values = value_of.find(t[2]);
+                   values != value_of.end() && found->second > Property::hidden_label) {
+          for (const TermId literal : values->second)
+            add(owner, found->second, literal, false);
         }
       } else if (const auto label = xl.find(t[1]); label != xl.end()) {
         if (const auto values = value_of.find(t[2]); values != value_of.end())
-          for (const TermId literal : values->second) add(owner, label->second, literal, true);
+          for (const TermId literal : values->second)
+            add(owner, label->second, literal, true);
       }
     }
     for (const auto& own : by_concept) {
@@ -217,7 +228,9 @@ class Builder {
 
 }  // namespace
 
-std::string property_name(Property property) { return names[static_cast<std::size_t>(property)]; }
+std::string property_name(Property property) {
+  return names[static_cast<std::size_t>(property)];
+}
 
 std::string property_iri(Property property) {
   const bool scheme_text = property == Property::title || property == Property::description;
@@ -231,14 +244,17 @@ std::optional<Property> property_of_name(std::string_view name) {
   return std::nullopt;
 }
 
-Thesaurus thesaurus_of(const Graph& graph, const ThesaurusOptions& options) { return Builder(graph, options).build(); }
+Thesaurus thesaurus_of(const Graph& graph, const ThesaurusOptions& options) {
+  return Builder(graph, options).build();
+}
 
 std::vector<std::string> texts_of(const Graph& graph, const Thesaurus& thesaurus, std::size_t concept_index,
                                   Property property, std::string_view language, bool exact) {
   std::vector<std::string> out;
   for (std::size_t i = thesaurus.label_begin(concept_index); i < thesaurus.label_end(concept_index); ++i) {
     const Label& label = thesaurus.labels[i];
-    if (label.property == property && label.language >= 0 && matches_language(thesaurus.language(label), language, exact))
+    if (label.property == property && label.language >= 0 &&
+        matches_language(thesaurus.language(label), language, exact))
       out.emplace_back(graph.term(label.text).value);
   }
   return out;

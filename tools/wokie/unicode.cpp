@@ -1,12 +1,12 @@
 #include "unicode.hpp"
 
+#include <algorithm>
+
 #include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
 #include <unicode/uscript.h>
-
-#include <algorithm>
 
 namespace fachwerk::wokie {
 namespace {
@@ -117,7 +117,8 @@ void append_utf8(std::string& out, char32_t c) {
 std::string utf8(std::u32string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (const char32_t c : text) append_utf8(out, c);
+  for (const char32_t c : text)
+    append_utf8(out, c);
   return out;
 }
 
@@ -198,7 +199,9 @@ std::string_view trimmed(std::string_view text) {
   return seen ? text.substr(first, last - first) : std::string_view{};
 }
 
-bool is_blank(std::string_view text) { return trimmed(text).empty(); }
+bool is_blank(std::string_view text) {
+  return trimmed(text).empty();
+}
 
 bool has_control_characters(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) {
@@ -215,7 +218,8 @@ double script_share(std::string_view text, std::string_view script) {
     ++letters;
     UErrorCode status = U_ZERO_ERROR;
     const UScriptCode own = uscript_getScript(static_cast<UChar32>(c), &status);
-    const bool japanese = script == "Jpan" && (own == USCRIPT_HIRAGANA || own == USCRIPT_KATAKANA || own == USCRIPT_HAN);
+    const bool japanese =
+        script == "Jpan" && (own == USCRIPT_HIRAGANA || own == USCRIPT_KATAKANA || own == USCRIPT_HAN);
     const bool han = (script == "Hans" || script == "Hant") && own == USCRIPT_HAN;
     const bool korean = script == "Kore" && (own == USCRIPT_HANGUL || own == USCRIPT_HAN);
     if (own == wanted || japanese || han || korean || own == USCRIPT_COMMON || own == USCRIPT_INHERITED) ++matching;
@@ -223,11 +227,21 @@ double script_share(std::string_view text, std::string_view script) {
   return letters == 0 ? 1.0 : static_cast<double>(matching) / letters;
 }
 
-bool is_letter(char32_t c) { return u_isUAlphabetic(static_cast<UChar32>(c)) != 0; }
-bool is_digit(char32_t c) { return u_isdigit(static_cast<UChar32>(c)) != 0; }
-bool is_space(char32_t c) { return c == U' ' || u_isUWhiteSpace(static_cast<UChar32>(c)) != 0; }
-bool is_punctuation(char32_t c) { return u_ispunct(static_cast<UChar32>(c)) != 0; }
-bool is_symbol(char32_t c) { return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_S_MASK) != 0; }
+bool is_letter(char32_t c) {
+  return u_isUAlphabetic(static_cast<UChar32>(c)) != 0;
+}
+bool is_digit(char32_t c) {
+  return u_isdigit(static_cast<UChar32>(c)) != 0;
+}
+bool is_space(char32_t c) {
+  return c == U' ' || u_isUWhiteSpace(static_cast<UChar32>(c)) != 0;
+}
+bool is_punctuation(char32_t c) {
+  return u_ispunct(static_cast<UChar32>(c)) != 0;
+}
+bool is_symbol(char32_t c) {
+  return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_S_MASK) != 0;
+}
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;

@@ -20,7 +20,7 @@ void append_utf8(std::string& out, char32_t code_point);
 std::string utf16_to_utf8(std::string_view bytes, bool big_endian);
 
 std::string nfc(std::string_view text);
-std::string lower(std::string_view text);       ///< simple Unicode lower case, independent of locale
+std::string lower(std::string_view text);        ///< simple Unicode lower case, independent of locale
 std::string case_folded(std::string_view text);  ///< NFKC, then full case folding (ß -> ss, final sigma)
 /// First letter in upper or lower case, the rest as it is.
 std::string with_initial(std::string_view text, bool upper);

@@ -20,13 +20,18 @@ inline constexpr const char* dc_ns = "http://purl.org/dc/elements/1.1/";
 inline constexpr const char* prov_ns = "http://www.w3.org/ns/prov#";
 inline constexpr const char* isothes_ns = "http://purl.org/iso25964/skos-thes#";
 
-inline std::string skos(const char* name) { return std::string(skos_ns) + name; }
-inline std::string rdf(const char* name) { return std::string(rdf_ns) + name; }
+inline std::string skos(const char* name) {
+  return std::string(skos_ns) + name;
+}
+inline std::string rdf(const char* name) {
+  return std::string(rdf_ns) + name;
+}
 
 /// Prefixes that everybody uses, for graphs that declare none.
 inline const std::vector<std::pair<std::string, std::string>> common_prefixes = {
-    {"dc", dc_ns},   {"dct", dct_ns},   {"owl", "http://www.w3.org/2002/07/owl#"}, {"prov", prov_ns}, {"rdf", rdf_ns},
-    {"rdfs", rdfs_ns}, {"skos", skos_ns}, {"skosxl", skosxl_ns},                   {"xsd", xsd_ns}};
+    {"dc", dc_ns},     {"dct", dct_ns},       {"owl", "http://www.w3.org/2002/07/owl#"},
+    {"prov", prov_ns}, {"rdf", rdf_ns},       {"rdfs", rdfs_ns},
+    {"skos", skos_ns}, {"skosxl", skosxl_ns}, {"xsd", xsd_ns}};
 
 /// All statements about one subject, sorted for writing.
 struct Subject {

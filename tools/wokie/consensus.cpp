@@ -1,0 +1,326 @@
+#include "consensus.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "labels.hpp"
+#include "language.hpp"
+#include "unicode.hpp"
+
+namespace fachwerk::wokie {
+
+Frequency frequency_vote(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, std::size_t>> counts;  // in order of first appearance
+  std::map<std::string, std::size_t> place;
+  std::vector<std::string> seen_as;
+  std::size_t total = 0;
+  for (const std::string& text : texts) {
+    if (text.empty()) continue;
+    ++total;
+    const auto [at, added] = place.try_emplace(lower(text), counts.size());
+    if (added) {
+      counts.emplace_back(at->first, 0);
+      seen_as.push_back(text);
+    }
+    ++counts[at->second].second;
+  }
+  if (total == 0) return {};
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < counts.size(); ++i)
+    if (counts[i].second > counts[best].second) best = i;
+  return {seen_as[best], static_cast<double>(counts[best].second) / static_cast<double>(total)};
+}
+
+std::optional<Rated> parse_rating(const std::string& reply) {
+  for (const std::string_view line : split(reply, '\n')) {
+    // The first semicolon that a number follows ends the text.
+    for (std::size_t at = line.find(';'); at != std::string_view::npos; at = line.find(';', at + 1)) {
+      std::size_t i = at + 1;
+      while (i < line.size() && (line[i] == ' ' || line[i] == '\t'))
+        ++i;
+      std::size_t end = i;
+      while (end < line.size() && line[end] >= '0' && line[end] <= '9')
+        ++end;
+      if (end == i) continue;
+      if (end + 1 < line.size() && line[end] == '.' && line[end + 1] >= '0' && line[end + 1] <= '9') {
+        ++end;
+        while (end < line.size() && line[end] >= '0' && line[end] <= '9')
+          ++end;
+      }
+      std::string text(line.substr(0, at));
+      const auto strip = [](std::string& t) {
+        while (!t.empty() && (t.front() == ' ' || t.front() == '\'' || t.front() == '\t'))
+          t.erase(0, 1);
+        while (!t.empty() && (t.back() == ' ' || t.back() == '\'' || t.back() == '\t'))
+          t.pop_back();
+      };
+      strip(text);
+      const double number = std::stod(std::string(line.substr(i, std::min<std::size_t>(end - i, 30))));
+      if (text.empty() || number < 0 || number > 1) return std::nullopt;
+      return Rated{text, number};
+    }
+  }
+  return std::nullopt;
+}
+
+Decision decide_original(const std::vector<std::string>& primary, const OriginalOptions& options,
+                         const SecondaryCalls& calls) {
+  Decision out;
+  const auto contains = [](const std::vector<std::string>& list, const std::string& text) {
+    return std::any_of(list.begin(), list.end(), [&](const std::string& one) { return lower(one) == lower(text); });
+  };
+  const auto total =
+      static_cast<std::size_t>(std::count_if(primary.begin(), primary.end(), [](const auto& t) { return !t.empty(); }));
+  bool voted = false;
+  if (total >= options.min_primary) {
+    const Frequency vote = frequency_vote(primary);
+    voted = !vote.best.empty();
+    out.agreement = vote.share;
+    if (voted && vote.share >= options.threshold) {
+      out.text = vote.best;
+      out.confidence = vote.share;
+      out.method = Method::primary;
+      return out;
+    }
+  }
+  std::vector<std::string> secondary;
+  if (calls.propose) secondary = calls.propose();
+  std::erase_if(secondary, [](const std::string& text) { return is_blank(text); });
+  const Frequency second = frequency_vote(secondary);
+  if (!second.best.empty() && contains(primary, second.best)) {
+    out.text = second.best;
+    out.confidence = 1;
+    out.method = Method::secondary_is_primary;
+    return out;
+  }
+  std::vector<std::string> all;
+  for (const std::vector<std::string>* list : {&primary, static_cast<const std::vector<std::string>*>(&secondary)})
+    for (const std::string& text : *list)
+      if (!text.empty() && !contains(all, text)) all.push_back(text);
+  if (calls.rate && !all.empty()) {
+    for (int attempt = 0; attempt <= options.max_retries; ++attempt) {
+      const auto rated = parse_rating(calls.rate(all, attempt));
+      if (!rated || !contains(all, rated->text)) {
+        out.reason = rated ? "rated translation is no candidate" : "rating reply ill-formed";
+        continue;
+      }
+      if (rated->confidence <= 0) break;
+      out.text = rated->text;
+      out.confidence = rated->confidence;
+      out.method = Method::rated;
+      return out;
+    }
+  }
+  std::vector<std::string> together = primary;
+  together.insert(together.end(), secondary.begin(), secondary.end());
+  const Frequency fallback = frequency_vote(together);
+  if (fallback.best.empty()) {
+    out.reason = "no candidate";
+    return out;
+  }
+  out.text = fallback.best;
+  out.confidence = fallback.share;
+  out.method = Method::fallback;
+  return out;
+}
+
+// ---- reliability ---------------------------------------------------------------------------------
+
+void Reliability::record(const std::string& voter, const std::string& source_language, bool right) {
+  Count& count = counts[{voter, source_language}];
+  count.right += right ? 1 : 0;
+  count.tried += 1;
+}
+
+double prior_reliability(const std::string& voter, const std::string& source, const std::string& target) {
+  static const std::set<std::string> romance = {"fr", "es", "it", "pt", "ca", "gl", "oc"};
+  const bool both_romance = romance.contains(source) && romance.contains(target);
+  if (voter == "tm") return 0.85;
+  if (voter == "glossary") return 0.99;
+  if (voter.starts_with("apertium:")) {
+    const bool singular = voter.ends_with(":sg");
+    const std::string chain = voter.substr(9, voter.size() - 9 - (singular ? 3 : 0));
+    const auto stages = std::count(chain.begin(), chain.end(), '-');
+    const double base = both_romance ? 0.55 : 0.40;
+    return base * (stages == 1 ? 1.0 : stages == 2 ? 0.75 : 0.5) * (singular ? 0.8 : 1.0);
+  }
+  if (voter == "dict") return both_romance ? 0.40 : 0.28;
+  if (voter == "pivot") return both_romance ? 0.32 : 0.22;
+  if (voter == "compose") return 0.15;
+  if (voter == "cognate") return both_romance ? 0.40 : 0.22;
+  return 0.5;  // an online service
+}
+
+double Reliability::estimate(const std::string& voter, const std::string& source_language,
+                             const std::string& target) const {
+  const double prior = prior_reliability(voter, source_language, target);
+  const auto found = counts.find({voter, source_language});
+  if (found == counts.end() || tried < 30) return prior;
+  const double n = found->second.tried;
+  const double own = (found->second.right + 1) / (n + 4);
+  return (n * own + 20 * prior) / (n + 20);
+}
+
+// ---- votes ---------------------------------------------------------------------------------------
+namespace {
+
+/// Results that are no independent evidence share a group: same source text, same family of engine.
+std::string family_of(const std::string& voter, const std::string& source_language) {
+  if (voter.starts_with("apertium:")) {
+    std::string chain = voter.substr(9);
+    if (chain.ends_with(":sg")) chain.resize(chain.size() - 3);
+    // Chains that begin with the same analyser and bilingual stage repeat each other's mistakes.
+    const std::size_t second = chain.find('-', chain.find('-') + 1);
+    return "apertium:" + (second == std::string::npos ? chain : chain.substr(0, second));
+  }
+  if (voter == "dict" || voter == "pivot" || voter == "compose") return voter == "compose" ? "compose" : voter;
+  return voter + ":" + source_language;
+}
+
+struct Tally {
+  std::map<std::int32_t, double> by_group;
+  std::map<std::string, double> forms;
+  std::vector<std::size_t> candidates;
+};
+
+std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                              const std::string& target, const std::function<double(const Candidate&)>& weight) {
+  std::map<std::pair<std::string, std::string>, std::int32_t> groups;
+  std::map<std::string, Tally> tallies;
+  std::vector<std::string> order;  // first appearance decides ties
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    Candidate& candidate = candidates[i];
+    if (candidate.partial || is_blank(candidate.text)) continue;
+    const SourceText& source = sources[static_cast<std::size_t>(candidate.source)];
+    const auto key = std::pair{family_of(candidate.service, source.language), fold(source.text, source.language)};
+    candidate.group = groups.try_emplace(key, static_cast<std::int32_t>(groups.size())).first->second;
+    candidate.weight = weight(candidate);
+    if (candidate.weight <= 0) continue;
+    const std::string folded = fold(candidate.text, target);
+    const auto [tally, added] = tallies.try_emplace(folded);
+    if (added) order.push_back(folded);
+    double& share = tally->second.by_group[candidate.group];
+    share = std::max(share, candidate.weight);
+    tally->second.forms[candidate.text] += candidate.weight;
+    tally->second.candidates.push_back(i);
+  }
+  std::vector<Vote> votes;
+  double sum = 0;
+  for (const std::string& folded : order) {
+    const Tally& tally = tallies[folded];
+    Vote vote;
+    for (const auto& [group, share] : tally.by_group)
+      vote.score += share;
+    double most = -1;
+    for (const auto& [form, share] : tally.forms)
+      if (share > most) most = share, vote.text = form;
+    vote.groups = tally.by_group.size();
+    vote.candidates = tally.candidates;
+    sum += vote.score;
+    votes.push_back(std::move(vote));
+  }
+  for (Vote& vote : votes)
+    vote.posterior = vote.score / (sum + 1);
+  std::stable_sort(votes.begin(), votes.end(), [](const Vote& a, const Vote& b) { return a.score > b.score; });
+  return votes;
+}
+
+}  // namespace
+
+std::vector<Vote> weighted_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                                const Reliability& reliability, const std::string& target) {
+  // A voter that offers several readings spreads its weight over them: its first one counts fully.
+  std::map<std::pair<std::string, std::int64_t>, double> top;
+  for (const Candidate& c : candidates) {
+    double& most = top[{c.service, c.source}];
+    most = std::max(most, c.probability);
+  }
+  return tally_votes(candidates, sources, target, [&](const Candidate& c) {
+    const std::string& language = sources[static_cast<std::size_t>(c.source)].language;
+    const double p = std::clamp(reliability.estimate(c.service, language, target), 0.005, 0.97);
+    const double relative = c.probability / top[{c.service, c.source}];
+    return std::log(1 + 5 * p / (1 - p)) * relative;
+  });
+}
+
+std::vector<Vote> plurality_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                                 const std::string& target) {
+  std::map<std::pair<std::string, std::int64_t>, const Candidate*> first;
+  for (const Candidate& c : candidates) {
+    const Candidate*& slot = first[{c.service, c.source}];
+    if (slot == nullptr || c.probability > slot->probability) slot = &c;
+  }
+  return tally_votes(candidates, sources, target, [&](const Candidate& c) {
+    return first[{c.service, c.source}] == &c ? 1.0 : 0.0;
+  });
+}
+
+// ---- calibration ---------------------------------------------------------------------------------
+
+Isotonic Isotonic::fit(std::vector<std::pair<double, bool>> samples) {
+  Isotonic out;
+  std::stable_sort(samples.begin(), samples.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  struct Block {
+    double sum, count, bound;
+  };
+  std::vector<Block> blocks;
+  for (const auto& [score, right] : samples) {
+    blocks.push_back({right ? 1.0 : 0.0, 1.0, score});
+    while (blocks.size() > 1) {
+      const Block& last = blocks.back();
+      const Block& before = blocks[blocks.size() - 2];
+      if (before.sum / before.count < last.sum / last.count && before.bound < last.bound) break;
+      const Block merged{before.sum + last.sum, before.count + last.count, last.bound};
+      blocks.pop_back();
+      blocks.back() = merged;
+    }
+  }
+  for (const Block& block : blocks) {
+    out.bound_.push_back(block.bound);
+    out.level_.push_back((block.sum + 0.5) / (block.count + 1));  // no certainty from a few samples
+  }
+  return out;
+}
+
+double Isotonic::operator()(double score) const {
+  if (level_.empty()) return score;
+  const auto at = std::lower_bound(bound_.begin(), bound_.end(), score);
+  return at == bound_.end() ? level_.back() : level_[static_cast<std::size_t>(at - bound_.begin())];
+}
+
+double prior_confidence(const Vote& best, const Vote* second, std::size_t sources) {
+  const double margin = best.score - (second == nullptr ? 0 : second->score);
+  const double x = -2.6 + 2.2 * best.posterior + 0.35 * margin +
+                   0.25 * static_cast<double>(std::min<std::size_t>(best.groups, 6)) +
+                   0.0 * static_cast<double>(sources);
+  return 1 / (1 + std::exp(-x));
+}
+
+// ---- conventions ---------------------------------------------------------------------------------
+
+Convention convention_of(const std::vector<std::string>& labels, const std::string& language) {
+  Convention out;
+  std::size_t capitals = 0, plurals = 0;
+  for (const std::string& label : labels) {
+    if (label.empty() || all_upper(label)) continue;
+    ++out.seen;
+    capitals += initial_is_upper(label) ? 1 : 0;
+    plurals += looks_plural(label, language) ? 1 : 0;
+  }
+  if (out.seen == 0) return out;
+  out.capital = 2 * capitals > out.seen;
+  out.plural_share = static_cast<double>(plurals) / static_cast<double>(out.seen);
+  return out;
+}
+
+std::string in_convention(const std::string& text, const std::string& language, const Convention& convention) {
+  if (convention.seen == 0 || text.empty() || all_upper(text)) return text;
+  if (convention.capital) return with_initial(text, true);
+  // German nouns keep theirs; elsewhere only words whose rest is plain lose it.
+  if (language == "de" || !initial_is_upper(text)) return text;
+  const std::string small = with_initial(text, false);
+  return small == lower(text) ? small : text;
+}
+
+}  // namespace fachwerk::wokie
