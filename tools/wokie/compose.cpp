@@ -105,7 +105,8 @@ struct Joined {
 std::vector<Joined> join_pair(const Lexicon& lexicon, const Translation& modifier, const Translation& head,
                               const std::string& target) {
   std::vector<Joined> out;
-  const bool adjective = modifier.pos == pos_adjective;
+  // German writes its nouns with a capital: the dictionary's form tells adjective from noun where no mark does.
+  const bool adjective = modifier.pos == pos_adjective || (target == "de" && !initial_is_upper(modifier.text));
   const std::string target3 = long_code(target);
   if (is_germanic_compounder(target)) {
     if (adjective) {
@@ -174,7 +175,8 @@ std::vector<Proposal> compose(const Lexicon& lexicon, const SourceText& source, 
   };
   std::vector<Partial> beam;
   for (const Translation& head : best(lexicon, from, to, phrase->head, width))
-    if (head.pos != pos_verb && head.pos != pos_adjective) beam.push_back({head, head.probability});
+    if (head.pos != pos_verb && head.pos != pos_adjective && (target != "de" || initial_is_upper(head.text)))
+      beam.push_back({head, head.probability});
   for (auto modifier = phrase->modifiers.rbegin(); modifier != phrase->modifiers.rend(); ++modifier) {
     std::vector<Partial> next;
     for (const Translation& translated : best(lexicon, from, to, *modifier, width)) {

@@ -149,6 +149,8 @@ double prior_reliability(const std::string& voter, const std::string& source, co
   if (voter == "pivot") return both_romance ? 0.32 : 0.22;
   if (voter == "compose") return 0.15;
   if (voter == "cognate") return both_romance ? 0.40 : 0.22;
+  if (voter == "shared") return 0.45;
+  if (voter == "copy") return 0.05;
   return 0.5;  // an online service
 }
 
@@ -180,12 +182,14 @@ std::string family_of(const std::string& voter, const std::string& source_langua
 
 struct Tally {
   std::map<std::int32_t, double> by_group;
-  std::map<std::string, double> forms;
+  std::map<std::string, double> forms;     ///< display form -> weight
+  std::map<std::string, double> variants;  ///< folded form -> weight
   std::vector<std::size_t> candidates;
 };
 
 std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
-                              const std::string& target, const std::function<double(const Candidate&)>& weight) {
+                              const std::string& target, const std::function<double(const Candidate&)>& weight,
+                              bool merge, const Convention& convention) {
   std::map<std::pair<std::string, std::string>, std::int32_t> groups;
   std::map<std::string, Tally> tallies;
   std::vector<std::string> order;  // first appearance decides ties
@@ -193,13 +197,15 @@ std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vec
     Candidate& candidate = candidates[i];
     if (candidate.partial || is_blank(candidate.text)) continue;
     const SourceText& source = sources[static_cast<std::size_t>(candidate.source)];
-    const auto key = std::pair{family_of(candidate.service, source.language), fold(source.text, source.language)};
-    candidate.group = groups.try_emplace(key, static_cast<std::int32_t>(groups.size())).first->second;
+    const auto origin = std::pair{family_of(candidate.service, source.language), fold(source.text, source.language)};
+    candidate.group = groups.try_emplace(origin, static_cast<std::int32_t>(groups.size())).first->second;
     candidate.weight = weight(candidate);
     if (candidate.weight <= 0) continue;
     const std::string folded = fold(candidate.text, target);
-    const auto [tally, added] = tallies.try_emplace(folded);
-    if (added) order.push_back(folded);
+    const std::string key = merge ? vote_key(candidate.text, target) : folded;
+    const auto [tally, added] = tallies.try_emplace(key);
+    if (added) order.push_back(key);
+    tally->second.variants[folded] += candidate.weight;
     double& share = tally->second.by_group[candidate.group];
     share = std::max(share, candidate.weight);
     tally->second.forms[candidate.text] += candidate.weight;
@@ -213,8 +219,15 @@ std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vec
     for (const auto& [group, share] : tally.by_group)
       vote.score += share;
     double most = -1;
+    std::string variant;
+    for (const auto& [form, share] : tally.variants) {
+      const double plural = std::clamp(convention.plural_share, 0.05, 0.95);
+      const double favour = convention.seen < 20 ? 1.0 : looks_plural(form, target) ? plural : 1 - plural;
+      if (share * favour > most) most = share * favour, variant = form;
+    }
+    most = -1;
     for (const auto& [form, share] : tally.forms)
-      if (share > most) most = share, vote.text = form;
+      if (share > most && fold(form, target) == variant) most = share, vote.text = form;
     vote.groups = tally.by_group.size();
     vote.candidates = tally.candidates;
     sum += vote.score;
@@ -229,19 +242,23 @@ std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vec
 }  // namespace
 
 std::vector<Vote> weighted_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
-                                const Reliability& reliability, const std::string& target) {
+                                const Reliability& reliability, const std::string& target,
+                                const Convention& convention) {
   // A voter that offers several readings spreads its weight over them: its first one counts fully.
   std::map<std::pair<std::string, std::int64_t>, double> top;
   for (const Candidate& c : candidates) {
     double& most = top[{c.service, c.source}];
     most = std::max(most, c.probability);
   }
-  return tally_votes(candidates, sources, target, [&](const Candidate& c) {
-    const std::string& language = sources[static_cast<std::size_t>(c.source)].language;
-    const double p = std::clamp(reliability.estimate(c.service, language, target), 0.005, 0.97);
-    const double relative = c.probability / top[{c.service, c.source}];
-    return std::log(1 + 5 * p / (1 - p)) * relative;
-  });
+  return tally_votes(
+      candidates, sources, target,
+      [&](const Candidate& c) {
+        const std::string& language = sources[static_cast<std::size_t>(c.source)].language;
+        const double p = std::clamp(reliability.estimate(c.service, language, target), 0.005, 0.97);
+        const double relative = c.probability / top[{c.service, c.source}];
+        return std::log(1 + 5 * p / (1 - p)) * relative;
+      },
+      true, convention);
 }
 
 std::vector<Vote> plurality_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,

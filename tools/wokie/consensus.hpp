@@ -97,9 +97,28 @@ struct Vote {
   std::vector<std::size_t> candidates = {};
 };
 
-/// Weighted vote over folded texts. `candidates` get their weight and group. Sorted by score.
+/// Estimated conventions of labels in one language: what to make of number and capitals.
+struct Convention {
+  bool capital = false;     ///< labels start with a capital
+  double plural_share = 0;  ///< of labels that could show number
+  std::size_t seen = 0;
+};
+Convention convention_of(const std::vector<std::string>& labels, const std::string& language);
+std::string in_convention(const std::string& text, const std::string& language, const Convention& convention);
+
+/// Texts that differ only in number or in an inner article vote together: "lista de las obras", "listas de obras".
+std::string vote_key(std::string_view text, const std::string& language);
+
+/// Weighted vote. `candidates` get their weight and group. Sorted by score. Among the forms that vote together the
+/// heaviest is taken, in the number that the convention of the target language favours (once 20 labels show one).
 std::vector<Vote> weighted_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
-                                const Reliability& reliability, const std::string& target);
+                                const Reliability& reliability, const std::string& target,
+                                const Convention& convention = {});
+
+/// Candidates for words that languages share: a text that two or more sources have alike, and, where nobody else
+/// proposed anything, the source itself. Scripts must agree with the target's.
+void add_shared_words(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                      const std::vector<std::int64_t>& of_item, const std::string& target);
 
 /// Plurality vote: every (group, text) counts once.
 std::vector<Vote> plurality_vote(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
@@ -118,14 +137,5 @@ class Isotonic {
 
 /// Shipped calibration for thesauri without labels to learn from: probability from posterior, groups and source count.
 double prior_confidence(const Vote& best, const Vote* second, std::size_t sources);
-
-/// Estimated conventions of labels in one language: what to make of number and capitals.
-struct Convention {
-  bool capital = false;     ///< labels start with a capital
-  double plural_share = 0;  ///< of labels that could show number
-  std::size_t seen = 0;
-};
-Convention convention_of(const std::vector<std::string>& labels, const std::string& language);
-std::string in_convention(const std::string& text, const std::string& language, const Convention& convention);
 
 }  // namespace fachwerk::wokie
