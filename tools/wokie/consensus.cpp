@@ -268,9 +268,46 @@ std::vector<Vote> plurality_vote(std::vector<Candidate>& candidates, const std::
     const Candidate*& slot = first[{c.service, c.source}];
     if (slot == nullptr || c.probability > slot->probability) slot = &c;
   }
-  return tally_votes(candidates, sources, target, [&](const Candidate& c) {
-    return first[{c.service, c.source}] == &c ? 1.0 : 0.0;
-  });
+  const auto weight = [&](const Candidate& c) { return first[{c.service, c.source}] == &c ? 1.0 : 0.0; };
+  return tally_votes(candidates, sources, target, weight, false, {});
+}
+
+std::string vote_key(std::string_view text, const std::string& language) {
+  static const std::map<std::string, std::set<std::string>> inner = {{"fr", {"la", "le", "les", "l"}},
+                                                                     {"es", {"la", "el", "los", "las"}},
+                                                                     {"pt", {"a", "o", "as", "os"}},
+                                                                     {"en", {"the"}}};
+  static const std::map<std::string, std::string> merged = {{"du", "de"}, {"des", "de"}, {"del", "de"}, {"do", "de"},
+                                                            {"da", "de"}, {"dos", "de"}, {"das", "de"}, {"d", "de"}};
+  const auto found = inner.find(language);
+  if (found == inner.end()) return fold(text, language);
+  std::string out;
+  for (const std::string& word : words(replaced(fold(text, language), "'", " "))) {
+    if (found->second.contains(word)) continue;
+    const auto same = merged.find(word);
+    if (!out.empty()) out += ' ';
+    out += language != "en" && same != merged.end() ? same->second : number_stem(word, language);
+  }
+  return out;
+}
+
+void add_shared_words(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                      const std::vector<std::int64_t>& of_item, const std::string& target) {
+  const std::string script = default_script(target);
+  std::map<std::string, std::vector<std::int64_t>> alike;
+  for (const std::int64_t s : of_item) {
+    const SourceText& source = sources[static_cast<std::size_t>(s)];
+    if (script_share(source.text, script) > 0.9) alike[fold(source.text)].push_back(s);
+  }
+  const bool nothing = std::none_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.partial; });
+  for (const auto& [folded, list] : alike) {
+    std::set<std::string> languages;
+    for (const std::int64_t s : list) languages.insert(sources[static_cast<std::size_t>(s)].language);
+    const bool shared = languages.size() >= 2;
+    if (!shared && !nothing) continue;
+    for (const std::int64_t s : list)
+      candidates.push_back({sources[static_cast<std::size_t>(s)].text, shared ? "shared" : "copy", s, 1.0, false});
+  }
 }
 
 // ---- calibration ---------------------------------------------------------------------------------
