@@ -343,11 +343,12 @@ double Isotonic::operator()(double score) const {
   return at == bound_.end() ? level_.back() : level_[static_cast<std::size_t>(at - bound_.begin())];
 }
 
-double prior_confidence(const Vote& best, const Vote* second, std::size_t sources) {
-  const double margin = best.score - (second == nullptr ? 0 : second->score);
-  const double x = -2.6 + 2.2 * best.posterior + 0.35 * margin +
-                   0.25 * static_cast<double>(std::min<std::size_t>(best.groups, 6)) +
-                   0.0 * static_cast<double>(sources);
+double prior_confidence(const Vote& best, const Vote* second) {
+  // Logistic regression on sixteen pairs of thesaurus and target language with gold labels, each pair weighted by the
+  // root of its size.
+  const double margin = best.score <= 0 ? 0 : (best.score - (second == nullptr ? 0 : second->score)) / best.score;
+  const double x = -2.475 + 2.662 * best.posterior + 0.138 * best.score - 0.128 * margin +
+                   0.19 * std::log(static_cast<double>(std::max<std::size_t>(best.groups, 1)));
   return 1 / (1 + std::exp(-x));
 }
 

@@ -135,7 +135,7 @@ class Isotonic {
   std::vector<double> bound_, level_;
 };
 
-/// Shipped calibration for thesauri without labels to learn from: probability from posterior, groups and source count.
-double prior_confidence(const Vote& best, const Vote* second, std::size_t sources);
+/// Shipped calibration for thesauri without labels to learn from: probability from posterior, score, margin and groups.
+double prior_confidence(const Vote& best, const Vote* second);
 
 }  // namespace fachwerk::wokie

@@ -217,7 +217,7 @@ class Translator {
       if (votes.empty()) continue;
       const bool right = std::any_of(item.gold.begin(), item.gold.end(),
                                      [&](const std::string& gold) { return lower(nfc(gold)) == lower(votes[0].text); });
-      samples.emplace_back(prior_confidence(votes[0], votes.size() > 1 ? &votes[1] : nullptr, item.sources.size()), right);
+      samples.emplace_back(prior_confidence(votes[0], votes.size() > 1 ? &votes[1] : nullptr), right);
     }
     return samples.size() < 100 ? Isotonic{} : Isotonic::fit(std::move(samples));
   }
@@ -276,7 +276,7 @@ class Translator {
       votes = weighted_vote(record.candidates, work.sources, reliability, target, convention);
       if (!votes.empty()) {
         const Vote& best = votes.front();
-        const double raw = prior_confidence(best, votes.size() > 1 ? &votes[1] : nullptr, item.sources.size());
+        const double raw = prior_confidence(best, votes.size() > 1 ? &votes[1] : nullptr);
         record.text = best.text;
         record.confidence = calibrated.empty() ? raw : calibrated(raw);
         std::size_t voters = 0;
