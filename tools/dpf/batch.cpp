@@ -7,6 +7,7 @@
 #include "cli/error.hpp"
 #include "compute/isa.hpp"
 #include "compute/parallel.hpp"
+#include "lm.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -77,41 +78,55 @@ ScenarioResult climb(const Grid& grid, Newton& newton, const Problem& problem, c
               newton.solve(problem, dc_angles(grid, *problem.network, problem, flat_start(problem)), newton_options)))
     return out;
   newton_options.line_search = false;
-  attempt(Path::homotopy, homotopy(newton, problem, base, newton_options));
+  if (attempt(Path::homotopy, homotopy(newton, problem, base, newton_options))) return out;
+  out = {levenberg_marquardt(problem, with_set_points(base), {.tolerance = options.tolerance}), Path::lm};
   return out;
 }
 
-// Memory of one thread for one tile.
-struct Batch::Workspace {
-  Workspace(int nodes, int lanes, int memory)
-      : vm(size(nodes, lanes)),
-        va(size(nodes, lanes)),
-        p(size(nodes, lanes)),
-        q(size(nodes, lanes)),
-        e(size(nodes, lanes)),
-        f(size(nodes, lanes)),
-        g(2 * size(nodes, lanes)),
-        last_g(2 * size(nodes, lanes)),
-        step(2 * size(nodes, lanes)),
-        history(4 * size(nodes, lanes) * static_cast<std::size_t>(memory)),
-        set_points(size(nodes, lanes)),
-        max_mismatch(static_cast<std::size_t>(lanes)),
-        first_mismatch(static_cast<std::size_t>(lanes)),
-        iterations(static_cast<std::size_t>(lanes)),
-        state(static_cast<std::size_t>(lanes)),
-        wanted(static_cast<std::size_t>(lanes)) {}
-  static std::size_t size(int nodes, int lanes) {
-    return static_cast<std::size_t>(nodes) * static_cast<std::size_t>(lanes);
-  }
+namespace {
+std::size_t area(int nodes, int lanes) {
+  return static_cast<std::size_t>(nodes) * static_cast<std::size_t>(lanes);
+}
+}  // namespace
 
-  Aligned<double> vm, va, p, q, e, f;
-  Aligned<float> g, last_g, step, history;
-  std::vector<double> set_points;  ///< by lane, then node
-  Aligned<double> max_mismatch, first_mismatch;
-  std::vector<int> iterations;
-  std::vector<std::uint8_t> state, wanted;
-  std::unique_ptr<Newton> newton;  ///< for the ladder
-};
+TileMemory::TileMemory(int nodes, int lanes, int columns)
+    : vm(area(nodes, lanes)),
+      va(area(nodes, lanes)),
+      p(area(nodes, lanes)),
+      q(area(nodes, lanes)),
+      e(area(nodes, lanes)),
+      f(area(nodes, lanes)),
+      g(2 * area(nodes, lanes)),
+      last_g(2 * area(nodes, lanes)),
+      step(2 * area(nodes, lanes)),
+      history(4 * area(nodes, lanes) * static_cast<std::size_t>(columns)),
+      set_points(area(nodes, lanes)),
+      max_mismatch(static_cast<std::size_t>(lanes)),
+      first_mismatch(static_cast<std::size_t>(lanes)),
+      iterations(static_cast<std::size_t>(lanes)),
+      state(static_cast<std::size_t>(lanes)),
+      wanted(static_cast<std::size_t>(lanes)) {}
+
+ChordTile TileMemory::view() {
+  return {.vm = vm.data(),
+          .va = va.data(),
+          .p = p.data(),
+          .q = q.data(),
+          .e = e.data(),
+          .f = f.data(),
+          .g = g.data(),
+          .last_g = last_g.data(),
+          .step = step.data(),
+          .history = history.data(),
+          .z = nullptr,
+          .outage = nullptr,
+          .outages = 0,
+          .wanted = wanted.data(),
+          .max_mismatch = max_mismatch.data(),
+          .first_mismatch = first_mismatch.data(),
+          .iterations = iterations.data(),
+          .state = state.data()};
+}
 
 Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOptions& options)
     : grid_(&grid),
@@ -168,7 +183,7 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
 
 Batch::~Batch() = default;
 
-void Batch::tile(Workspace& work, const State& start, std::size_t first, int count,
+void Batch::tile(TileMemory& work, const State& start, std::size_t first, int count,
                  const std::function<void(std::size_t, const Specified&)>& specify,
                  const std::function<void(std::size_t, ScenarioResult&&)>& done) {
   const Network& network = *problem_.network;
@@ -194,24 +209,7 @@ void Batch::tile(Workspace& work, const State& start, std::size_t first, int cou
     }
     std::ranges::copy(set_point, work.set_points.begin() + static_cast<std::ptrdiff_t>(lane * n));
   }
-  kernel_.iterate(plan_, {.vm = work.vm.data(),
-                          .va = work.va.data(),
-                          .p = work.p.data(),
-                          .q = work.q.data(),
-                          .e = work.e.data(),
-                          .f = work.f.data(),
-                          .g = work.g.data(),
-                          .last_g = work.last_g.data(),
-                          .step = work.step.data(),
-                          .history = work.history.data(),
-                          .z = nullptr,
-                          .outage = nullptr,
-                          .outages = 0,
-                          .wanted = work.wanted.data(),
-                          .max_mismatch = work.max_mismatch.data(),
-                          .first_mismatch = work.first_mismatch.data(),
-                          .iterations = work.iterations.data(),
-                          .state = work.state.data()});
+  kernel_.iterate(plan_, work.view());
   for (std::size_t lane = 0; lane < static_cast<std::size_t>(count); ++lane) {
     ScenarioResult result;
     if (!work.wanted[lane]) {
@@ -255,14 +253,14 @@ void Batch::solve_from(const State& start, std::size_t first, std::size_t count,
                        const std::function<void(std::size_t, ScenarioResult&&)>& done) {
   const std::size_t lanes = static_cast<std::size_t>(kernel_.lanes);
   const std::size_t tiles = (count + lanes - 1) / lanes;
-  std::vector<std::unique_ptr<Workspace>> workspaces(static_cast<std::size_t>(compute::threads()));
+  std::vector<std::unique_ptr<TileMemory>> workspaces(static_cast<std::size_t>(compute::threads()));
   compute::parallel_tasks(tiles, [&](std::size_t t) {
 #ifdef _OPENMP
     auto& work = workspaces[static_cast<std::size_t>(omp_get_thread_num())];
 #else
     auto& work = workspaces[0];
 #endif
-    if (!work) work = std::make_unique<Workspace>(plan_.nodes, kernel_.lanes, options_.memory);
+    if (!work) work = std::make_unique<TileMemory>(plan_.nodes, kernel_.lanes, options_.memory);
     const std::size_t begin = t * lanes;
     tile(*work, start, first + begin, static_cast<int>(std::min(lanes, count - begin)), specify, done);
   });

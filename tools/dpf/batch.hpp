@@ -63,9 +63,24 @@ struct BatchOptions {
 ScenarioResult climb(const Grid& grid, Newton& newton, const Problem& problem, const State& base,
                      const BatchOptions& options);
 
+/// Memory of one thread for one tile.
+struct TileMemory {
+  TileMemory(int nodes, int lanes, int columns);
+  ChordTile view();
+
+  Aligned<double> vm, va, p, q, e, f;
+  Aligned<float> g, last_g, step, history;
+  std::vector<double> set_points;  ///< by lane, then node
+  Aligned<double> max_mismatch, first_mismatch;
+  std::vector<int> iterations;
+  std::vector<std::uint8_t> state, wanted;
+  std::unique_ptr<Newton> newton;  ///< for the ladder
+};
+
 class Batch {
  public:
-  /// `base` must solve (or nearly solve) `problem`: M is its Jacobian there. Throws method_failed if M is singular.
+  /// `grid` and what `problem` views must outlive the batch. `base` must solve (or nearly solve) `problem`: M is its
+  /// Jacobian there. Throws method_failed if M is singular.
   Batch(const Grid& grid, const Problem& problem, State base, const BatchOptions& options = {});
   ~Batch();
 
@@ -85,10 +100,10 @@ class Batch {
   const ChordPlan& plan() const { return plan_; }
   const ChordKernel& kernel() const { return kernel_; }
   const Problem& problem() const { return problem_; }
+  const BatchOptions& options() const { return options_; }
 
  private:
-  struct Workspace;
-  void tile(Workspace& work, const State& start, std::size_t first, int count,
+  void tile(TileMemory& work, const State& start, std::size_t first, int count,
             const std::function<void(std::size_t, const Specified&)>& specify,
             const std::function<void(std::size_t, ScenarioResult&&)>& done);
 

@@ -132,7 +132,7 @@ struct Draft {
       if (fused[i] != i || !usable(i)) continue;
       const int c = component[i];
       if (type[i] == NodeType::reference) referenced[c] = 1;
-      if (source[i] && (best[c] < 0 || better(i, best[c]))) best[c] = i;
+      if (source[i] && !options.drop_unreferenced && (best[c] < 0 || better(i, best[c]))) best[c] = i;
     }
     live.assign(n, 0);
     for (int i = 0; i < static_cast<int>(n); ++i)

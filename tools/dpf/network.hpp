@@ -40,7 +40,8 @@ struct VoltageDependence {
 
 /// How a network is made from a grid.
 struct NetworkOptions {
-  bool first_reference = false;  ///< --ref-rule first: the first PV bus replaces a missing reference, not the largest
+  bool first_reference = false;    ///< --ref-rule first: the first PV bus replaces a missing reference, not the largest
+  bool drop_unreferenced = false;  ///< islands without a reference bus of the file are dead, even with generators
   bool merge_zero_impedance = false;  ///< fuse the ends of branches with r = x = 0 instead of refusing them
 };
 
