@@ -1,11 +1,13 @@
 #include "cli/command.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <new>
 #include <numeric>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -281,11 +283,12 @@ void print_summary(const Command& command, const Session& session) {
       writes_to_stdout(command) ? stderr : stdout);
 }
 
+/// A rank that does not talk waits: where all ranks fail alike, the first one says so and its launcher ends the others.
+/// A rank that is left after that has failed alone.
 int report(const Session& session, Exit code, const std::string& message, const std::string& hint = {}) {
-  if (session.talks) {
-    fmt::print(stderr, "{}: {}\n", session.tool, message);
-    if (!hint.empty()) fmt::print(stderr, "{}: hint: {}\n", session.tool, hint);
-  }
+  if (!session.talks) std::this_thread::sleep_for(std::chrono::seconds(3));
+  fmt::print(stderr, "{}: {}\n", session.tool, message);
+  if (!hint.empty()) fmt::print(stderr, "{}: hint: {}\n", session.tool, hint);
   return static_cast<int>(code);
 }
 
