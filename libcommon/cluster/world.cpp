@@ -138,13 +138,15 @@ class Meeting {
   wait_for_the_end(failure.code);
 }
 
-/// A `session.fail` of one rank is everyone's, so that all end with the same code. Waits to be ended where a rank
-/// threw.
-void share_failure(Meeting& meeting, cli::Session& session, int rank) {
+/// A `session.fail` of any rank becomes rank 0's, who reports it once the others have ended well. Waits to be ended
+/// where a rank threw.
+void pass_on_failure(Meeting& meeting, cli::Session& session, int rank) {
   const int ranks = meeting.size();
   const int outcome = meeting.lowest(session.failure.empty() ? 2 * ranks : ranks + rank);
   if (outcome < ranks) wait_for_the_end(static_cast<int>(Exit::failed));
-  if (outcome < 2 * ranks) session.failure = meeting.text_of(session.failure, outcome - ranks);
+  if (outcome == 2 * ranks) return;
+  const std::string message = meeting.text_of(session.failure, outcome - ranks);
+  session.failure = rank == 0 ? message : "";
 }
 
 }  // namespace
@@ -168,7 +170,7 @@ void run(cli::Session& session, const std::function<void(const Communicator&)>& 
       Meeting meeting;
       try {
         body(world);
-        share_failure(meeting, session, world.rank());
+        pass_on_failure(meeting, session, world.rank());
       } catch (...) {
         end_job(meeting, session, failure_of(std::current_exception()));
       }

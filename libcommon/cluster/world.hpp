@@ -23,7 +23,7 @@ enum class Threads {
 /// Runs `body` with all ranks that mpirun or srun started; started without them, as one rank without MPI (MPI alone
 /// would cost 0.3 s). Rank 0 alone talks (`session.talks`). When `body` throws on some rank, the lowest of the ranks
 /// that failed prints the error and the whole job ends with its exit code, whatever the others wait for; on one rank
-/// the exception just comes out. A `session.fail` on one rank is passed on to all. MPI is over when this returns.
+/// the exception just comes out. A `session.fail` on any rank becomes that of rank 0. MPI is over when this returns.
 void run(cli::Session& session, const std::function<void(const Communicator&)>& body,
          Threads threads = Threads::one_at_a_time);
 
