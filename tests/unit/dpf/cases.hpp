@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <doctest.h>
+#include <fmt/format.h>
 
 #include "matpower.hpp"
 #include "network.hpp"
