@@ -102,11 +102,11 @@ void summarise_voltages(cli::Session& session, const dpf::Grid& grid, const dpf:
 
 void tabulate(cli::Session& session, const dpf::Grid& grid, const dpf::Flows& result) {
   if (grid.bus.size() <= 40) {
-    cli::Table buses{"buses", {"bus", "vm pu", "va deg", "load MW", "load MVAr"}};
+    cli::Table buses{"bus voltages", {"bus", "vm pu", "va deg", "load MW", "load MVAr"}};
     for (std::size_t i = 0; i < grid.bus.size(); ++i)
       buses.rows.push_back({grid.bus.id[i], result.vm[i], result.va[i], grid.bus.pd[i], grid.bus.qd[i]});
     session.summary.add(std::move(buses));
-    cli::Table generators{"generators", {"bus", "pg MW", "qg MVAr"}};
+    cli::Table generators{"generator outputs", {"bus", "pg MW", "qg MVAr"}};
     for (std::size_t g = 0; g < grid.gen.size(); ++g)
       generators.rows.push_back({grid.gen.bus[g], result.pg[g], result.qg[g]});
     session.summary.add(std::move(generators));

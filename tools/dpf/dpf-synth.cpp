@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cmath>
 
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
 #include "compute/parallel.hpp"
+#include "compute/random.hpp"
 #include "layout.hpp"
 #include "synth.hpp"
 
@@ -13,7 +15,8 @@ namespace {
 struct Options {
   std::string kind, input, output;
   int steps = 288, buses = 2000, copies = 2, ties = 20;
-  double dt = 300, start_day = 0, sigma = -1, correlation = 0, low = 1, high = 1, tie_r = 0, tie_x = 0.1;
+  double dt = 300, start_day = 0, sigma = -1, correlation = 0, low = 1, high = 1, tie_r = 0, tie_x = 0.1, missing = 0,
+         outliers = 0;
   std::string tie_kind = "ring";
 };
 
@@ -81,6 +84,38 @@ dpf::Ties ties_of(const std::string& word) {
   return dpf::Ties::ring;
 }
 
+// Measured |V| and angles of every bus in every scenario of a solved flow.
+void measure(const Options& options, cli::Session& session, const dpf::LoadedGrid& input) {
+  if (!input.file || !input.file->exists("/result/vm"))
+    throw bad_input("{}: expected a solved flow with /result/vm", input.name);
+  const double sigma = options.sigma < 0 ? 1e-3 : options.sigma;
+  h5::Output file = h5::Output::create(options.output, session.force);
+  file.stamp(session, "power-case", &*input.file);
+  dpf::write_grid(file, input.grid);
+  const auto noisy = [&](const char* name, double unit, std::uint32_t channel, const char* units) {
+    auto values = input.file->read<double>(std::string("/result/") + name,
+                                           {.axes = {"scenario", "bus"}, .shape = {0, input.grid.bus.size()}});
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      compute::Stream random(session.seed, i, channel);
+      const bool missing = random.uniform() < options.missing, outlier = random.uniform() < options.outliers;
+      values.values[i] += sigma * unit * random.normal() * (outlier ? 50 : 1);
+      if (missing) values.values[i] = NAN;
+    }
+    const std::string path = std::string("/measurement/") + name;
+    file.write(path, values.values, values.shape,
+               {.units = units, .long_name = "measured voltage, NaN = missing", .dims = {"snapshot", "bus"}});
+    file.attribute(path, "sigma", std::max(sigma, 1e-12) * unit);
+    return values.shape[0];
+  };
+  const std::size_t snapshots = noisy("vm", 1, 21, "pu");
+  noisy("va", 57.29577951308232, 22, "deg");
+  file.carry(*input.file, {"/result"});
+  file.commit();
+  session.summary.add("snapshots", snapshots);
+  session.summary.add("sigma", sigma, "pu");
+  session.summary.add("seed", static_cast<std::int64_t>(session.seed));
+}
+
 void make(const Options& options, cli::Session& session) {
   if (options.low > options.high) throw usage_error("--low {} is above --high {}", options.low, options.high);
   if (options.tie_r == 0 && options.tie_x == 0) throw usage_error("--tie-r and --tie-x must not both be 0");
@@ -97,6 +132,7 @@ void make(const Options& options, cli::Session& session) {
                            dpf::super_grid(input.grid, options.copies, options.ties, ties_of(options.tie_kind),
                                            options.tie_r, options.tie_x, session.seed),
                            input.file ? &*input.file : nullptr);
+  if (options.kind == "measure") return measure(options, session, input);
   make_scenarios(options, session, input);
 }
 
@@ -111,9 +147,10 @@ int main(int argc, char** argv) {
           "profile: a time series of loads with the hourly, weekly and yearly shape of a country's demand and lognormal noise on "
           "every load. montecarlo: random load patterns. In both, generator outputs follow the total load. supergrid: copies of a "
           "grid joined by tie lines. ring: a random meshed grid of any size, made from its solution: voltages are drawn first and "
-          "the injections computed from them, so the voltages in the file solve it exactly.\n\n"
+          "the injections computed from them, so the voltages in the file solve it exactly. measure: noisy voltage measurements of a solved flow, for dpf-fit.\n\n"
           "Random numbers are keyed by seed, scenario and element: the same seed gives the same data with any number of threads.",
-      .arguments = {cli::choice("KIND", options.kind, {"profile", "montecarlo", "supergrid", "ring"}, "what to make"),
+      .arguments = {cli::choice("KIND", options.kind, {"profile", "montecarlo", "supergrid", "ring", "measure"},
+                                "what to make"),
                     cli::optional_input("IN", options.input, "grid (not for ring); - is stdin"),
                     cli::output("OUT", options.output, "grid with /scenarios, or the made grid, kind power-case")},
       .options =
@@ -125,7 +162,7 @@ int main(int argc, char** argv) {
             {.minimum = 0, .maximum = 366}},
            {"--sigma",
             &options.sigma,
-            "of the lognormal noise of a load; default .003 for profile, .05 for montecarlo",
+            "of the lognormal noise of a load; default .003 for profile, .05 for montecarlo, .001 pu for measure",
             {.minimum = -1, .maximum = 2}},
            {"--correlation",
             &options.correlation,
@@ -136,6 +173,11 @@ int main(int argc, char** argv) {
             "lower end of the factor that all loads of a montecarlo scenario share",
             {.minimum = 0}},
            {"--high", &options.high, "its upper end", {.minimum = 0}},
+           {"--missing", &options.missing, "fraction of missing measurements", {.minimum = 0, .maximum = 1}},
+           {"--outliers",
+            &options.outliers,
+            "fraction of measurements with fifty times the noise",
+            {.minimum = 0, .maximum = 1}},
            {"--buses", &options.buses, "size of a ring grid", {.minimum = 4, .maximum = 100000000}},
            {"--copies", &options.copies, "copies of a supergrid", {.minimum = 1, .maximum = 100000}},
            {"--ties", &options.ties, "tie lines a copy", {.minimum = 0, .maximum = 100000}},
@@ -155,7 +197,7 @@ int main(int argc, char** argv) {
       .reads = "/grid/{bus,gen,branch}/*  as dpf-import writes it",
       .writes =
           "/grid/*\n/scenarios/bus[load]  numbers of the buses with load\n/scenarios/{load_p,load_q}[scenario,load]  MW, MVAr\n"
-          "/scenarios/gen_p[scenario,gen]  MW\n/scenarios/time[scenario]  s (profile)",
+          "/scenarios/gen_p[scenario,gen]  MW\n/scenarios/time[scenario]  s (profile)\n/measurement/{vm,va}[snapshot,bus]  (measure)",
       .standard = {.threads = true, .seed = true}};
   return command.run(argc, argv, [&](cli::Session& session) { make(options, session); });
 }
