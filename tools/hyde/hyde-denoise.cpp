@@ -637,6 +637,7 @@ int main(int argc, char** argv) {
     summary.add("streamed", p.streaming);
     summary.add("seconds reading", seconds_read, "s");
     summary.add("seconds denoising and writing", seconds_method, "s");
+    summary.add("seconds computing", seconds_method - writer.seconds(), "s");
     summary.add("seconds finishing", watch.lap(), "s");
     summary.add("peak memory", peak_memory_gb(), "GB");
     if (!s.report.empty()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -342,6 +343,7 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
   for (std::size_t p = 0; p < pixels; ++p)
     count_ += prepared_.source.is_valid(first + p) ? 1 : 0;
 
+  const auto start = std::chrono::steady_clock::now();
   // Bands and pixels that were not worked on come from the file again, bit by bit when the type stays.
   const bool all_bands = bands == file.bands,
              untouched = all_bands && (prepared_.source.valid.empty() || fill_invalid_);
@@ -379,6 +381,7 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
     output_.hdf5()->write_slab<float>("/residual", {row, 0, 0}, {rows, file.cols, file.bands},
                                       std::span<const float>(residual));
   }
+  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 std::vector<double> ResultWriter::residual_power() const {

@@ -52,7 +52,8 @@ class ResultWriter {
   Sink sink();
   /// Mean square of (input - result) over valid pixels for each of prepared.bands.
   std::vector<double> residual_power() const;
-  double residual_correlation() const;  ///< lag-1 along columns, mean over bands
+  double residual_correlation() const;         ///< lag-1 along columns, mean over bands
+  double seconds() const { return seconds_; }  ///< spent on the file
 
  private:
   void take(std::size_t row, std::size_t rows, std::span<const float> spectra);
@@ -62,6 +63,7 @@ class ResultWriter {
   bool residual_, fill_invalid_;
   std::vector<double> power_, lagged_;
   std::size_t count_ = 0;
+  double seconds_ = 0;
 };
 
 /// "0:10,15" to 0..9 and 15. Throws usage_error for what is not a band below `bands`.
