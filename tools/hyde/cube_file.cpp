@@ -453,7 +453,7 @@ CubeOutput::CubeOutput(const std::string& path, const CubeInfo& info, const Writ
           options.long_name,
           {"rows", "cols", "bands"},
           {std::min<std::size_t>(64, extent.rows), std::min<std::size_t>(64, extent.cols), extent.bands},
-          {}};
+          0};
       with_type(info.type, [&]<class T>(T) {
         t.hdf5->create_dataset<T>("/cube", {extent.rows, extent.cols, extent.bands}, describe);
       });

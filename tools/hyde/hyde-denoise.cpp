@@ -2,8 +2,6 @@
 #include <cmath>
 #include <fstream>
 
-#include <sys/resource.h>
-
 #include "baselines.hpp"
 #include "cli/command.hpp"
 #include "fasthyde.hpp"
@@ -16,6 +14,7 @@
 #include "lowrank.hpp"
 #include "otvca.hpp"
 #include "prepare.hpp"
+#include "quicklook.hpp"
 #include "select.hpp"
 #include "wsrrr.hpp"
 
@@ -28,7 +27,7 @@ struct Settings {
   std::string method, input, output, dataset,
       noise_estimate = "regression", noise_file, noise_type = "gaussian", core = "bm3d", mask, robust = "admm",
       solver = "admm", domain = "wavelet", thresholds, sure, wavelet, rank = "auto", subspace = "10",
-      normalize = "global", bands, exclude = "auto", memory, protect, report, gain = "auto";
+      normalize = "global", bands, exclude = "auto", memory, protect, report, plot, plot_noise, gain = "auto";
   std::optional<double> lambda;
   std::optional<int> iterations, levels;
   double largest_threshold = 1.645605, tolerance = 0, outliers = 0.05, time_limit = 0;
@@ -282,10 +281,12 @@ bool needs_gram(const std::string& method) {
   return method != "median" && method != "destripe";
 }
 
+// High-water mark of resident memory; getrusage would count what the parent had before it became this program.
 double peak_memory_gb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024e-9;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::strtod(line.c_str() + 6, nullptr) * 1024e-9;
+  return NAN;
 }
 
 void write_model(h5::Output& file, const Settings& s, const Prepared& p, const Noise& noise, const Outcome& out) {
@@ -435,6 +436,11 @@ cli::Command declare(Settings& s) {
            {"--keep-residual", &s.keep_residual, "also write /residual"},
            {"--components", &s.components, "also write /components and /model/basis"},
            {"--keep-dtype", &s.keep_dtype, "write the input's type: rounded and saturated for integers"},
+           {"--plot",
+            &s.plot,
+            "picture of the cube before and after, and of what was removed: .png or .svg",
+            {.value_name = "FILE"}},
+           {"--plot-noise", &s.plot_noise, "picture of the noise by band", {.value_name = "FILE"}},
            {"--report", &s.report, "also write the summary as JSON", {.value_name = "FILE"}},
            {"--input-dataset",
             &s.dataset,
@@ -507,7 +513,9 @@ int main(int argc, char** argv) {
     if (s.method == "fasthyin") info.nodata.reset();
     CubeOutput output(s.output, info, {.force = session.force, .long_name = "denoised cube"}, session, &p.input);
     ResultWriter writer(p, output, info.type, s.keep_residual, s.method == "fasthyin");
-    const Sink sink = writer.sink();
+    const Sink to_file = writer.sink();
+    Quicklook quicklook(p);
+    const Sink sink = s.plot.empty() ? to_file : quicklook.watch(to_file);
 
     Outcome out{.method = s.method};
     Noise noise;
@@ -610,6 +618,8 @@ int main(int argc, char** argv) {
                       p.input.dataset == "/cube" ? std::set<std::string>{} : std::set<std::string>{p.input.dataset});
     }
     output.commit();
+    if (!s.plot.empty()) quicklook.save_composite(s.plot, session.force);
+    if (!s.plot_noise.empty() && !noise.sigma.empty()) quicklook.save_noise(noise, s.plot_noise, session.force);
 
     cli::Summary& summary = session.summary;
     summary.add("method", out.method);

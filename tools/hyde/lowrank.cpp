@@ -177,7 +177,8 @@ void fill_invalid(std::span<float> planes, std::size_t rows, std::size_t cols, s
 
 std::size_t rows_per_block(Extent extent) {
   const std::size_t row_bytes = extent.cols * extent.bands * sizeof(float);
-  return std::clamp<std::size_t>((std::size_t{16} << 20) / std::max<std::size_t>(row_bytes, 1), 1, extent.rows);
+  const std::size_t rows = (std::size_t{32} << 20) / std::max<std::size_t>(row_bytes, 1);
+  return std::clamp<std::size_t>(rows >= 64 ? rows / 64 * 64 : rows, 1, extent.rows);  // whole chunks of files
 }
 
 }  // namespace fachwerk::hyde
