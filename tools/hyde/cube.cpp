@@ -48,17 +48,29 @@ void transpose(const float* in, std::size_t rows, std::size_t cols, std::size_t 
     }
 }
 
-void read_planes(const Source& source, std::size_t band, std::span<float> planes) {
-  const auto [height, cols, bands] = source.extent;
-  const std::size_t pixels = source.extent.pixels(), count = planes.size() / pixels;
-  source.each_block([&, cols = cols, bands = bands](std::size_t row, std::size_t rows, std::span<const float> spectra) {
+void read_planes(const Source& source, std::size_t band, std::size_t count, std::span<float> planes,
+                 std::size_t stride) {
+  const std::size_t cols = source.extent.cols, bands = source.extent.bands;
+  source.each_block([&](std::size_t row, std::size_t rows, std::span<const float> spectra) {
     constexpr std::size_t panel = 1024;
     const std::size_t first = row * cols, block = rows * cols;
 #pragma omp parallel for schedule(static)
     for (std::size_t p = 0; p < block; p += panel)
       transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands, planes.data() + first + p,
-                pixels);
+                stride);
   });
+}
+
+void read_planes(const Source& source, std::size_t band, std::span<float> planes) {
+  const std::size_t pixels = source.extent.pixels();
+  read_planes(source, band, planes.size() / pixels, planes, pixels);
+}
+
+std::size_t plane_stride(std::size_t pixels) {
+  constexpr std::size_t line = 16, page = 1024;  // floats
+  const std::size_t lines = (pixels + line - 1) / line * line;
+  const std::size_t rest = lines % page;
+  return rest < 3 * line ? lines + 3 * line : lines;
 }
 
 }  // namespace fachwerk::hyde

@@ -43,8 +43,14 @@ Source memory_source(std::span<const float> cube, Extent extent, std::size_t blo
 /// A sink into a cube in memory.
 Sink memory_sink(std::span<float> cube, Extent extent);
 
-/// Bands [band, band + planes.size() / pixels) of a source as planes [band][pixel].
+/// Bands [band, band + count) of a source as planes [band][pixel] that begin `stride` apart; the second form: as many
+/// as fit without gaps.
+void read_planes(const Source& source, std::size_t band, std::size_t count, std::span<float> planes,
+                 std::size_t stride);
 void read_planes(const Source& source, std::size_t band, std::span<float> planes);
+
+/// A distance between planes at which the same pixel of all of them does not fall into the same few lines of the cache.
+std::size_t plane_stride(std::size_t pixels);
 
 /// out[j][i] = in[i][j] by cache-sized blocks; `in` is rows x cols with row distance `in_stride`.
 void transpose(const float* in, std::size_t rows, std::size_t cols, std::size_t in_stride, float* out,

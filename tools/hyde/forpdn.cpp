@@ -33,9 +33,8 @@ std::vector<Run> runs_of(const std::vector<Subband>& subbands, bool per_subband,
 }
 
 // Gram matrix over the coefficients of each group, [groups] of [bands, bands].
-std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands, const std::vector<Run>& runs,
-                                std::size_t groups) {
-  const std::size_t plane = planes.size() / bands;
+std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands, std::size_t stride,
+                                const std::vector<Run>& runs, std::size_t groups) {
   constexpr std::size_t slices = 8, panel = 512;
   std::vector<Matrix> grams(groups, Matrix(bands, bands));
   for (std::size_t group = 0; group < groups; ++group) {
@@ -57,7 +56,7 @@ std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands
       for (std::size_t i = mine.size() * s / slices; i < mine.size() * (s + 1) / slices; ++i) {
         if (filled + mine[i].length > panel) flush();
         for (std::size_t b = 0; b < bands; ++b)
-          std::copy_n(planes.data() + b * plane + mine[i].begin, mine[i].length, buffer.data() + b * panel + filled);
+          std::copy_n(planes.data() + b * stride + mine[i].begin, mine[i].length, buffer.data() + b * panel + filled);
         filled += mine[i].length;
       }
       flush();
@@ -73,21 +72,15 @@ std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands
   return grams;
 }
 
-// (B, n): each band's 255/(max - min) over valid pixels; 1 for a constant band.
-std::vector<double> range_scale(std::span<const float> planes, const Source& source) {
-  const std::size_t bands = source.extent.bands, pixels = source.extent.pixels();
-  std::vector<double> scale(bands);
-#pragma omp parallel for schedule(static)
-  for (std::size_t b = 0; b < bands; ++b) {
-    float low = INFINITY, high = -INFINITY;
-    for (std::size_t p = 0; p < pixels; ++p) {
-      if (!source.is_valid(p)) continue;
-      low = std::min(low, planes[b * pixels + p]);
-      high = std::max(high, planes[b * pixels + p]);
-    }
-    scale[b] = high > low ? 255.0 / (static_cast<double>(high) - low) : 1.0;
+// 255/(max - min) of a band over valid pixels; 1 if it is constant.
+double range_scale(std::span<const float> plane, const Source& source) {
+  float low = INFINITY, high = -INFINITY;
+  for (std::size_t p = 0; p < plane.size(); ++p) {
+    if (!source.is_valid(p)) continue;
+    low = std::min(low, plane[p]);
+    high = std::max(high, plane[p]);
   }
-  return scale;
+  return high > low ? 255.0 / (static_cast<double>(high) - low) : 1.0;
 }
 
 template <class Real>
@@ -196,40 +189,25 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
       options.wavelet_domain ? std::optional<Dwt2>(std::in_place, rows, cols, options.wavelet, levels) : std::nullopt;
   const std::size_t size = dwt ? dwt->size() : pixels, width = dwt ? dwt->cols() : cols;
 
-  // Pixel planes lie at the front, their coefficients take the whole array: plane by plane from the last on.
-  ScratchArray array(bands * size, options.scratch);
+  // Every band's plane becomes its coefficients in place.
+  const std::size_t stride = plane_stride(size);
+  ScratchArray array(bands * stride, options.scratch);
   const std::span<float> planes = array.values();
-  read_planes(source, 0, planes.first(bands * pixels));
-  fill_invalid(planes.first(bands * pixels), rows, cols, source.valid);
-  const std::vector<double> scale = range_scale(planes.first(bands * pixels), source);
-  std::vector<double> sigma(bands);
-  for (std::size_t b = 0; b < bands; ++b)
+  read_planes(source, 0, bands, planes, stride);
+  std::vector<double> scale(bands), sigma(bands);
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t b = 0; b < bands; ++b) {
+    const std::span<float> plane = planes.subspan(b * stride, pixels);
+    fill_invalid(plane, source.extent.rows, source.extent.cols, source.valid);
+    scale[b] = range_scale(plane, source);
     sigma[b] = noise.sigma[b] * scale[b];
-  const auto transform = [&](std::size_t b, std::vector<float>& buffer) {
-    const std::span<float> plane = planes.subspan(b * pixels, pixels);
-    buffer.resize(pixels);
-    for (std::size_t p = 0; p < pixels; ++p)
-      buffer[p] = plane[p] * static_cast<float>(scale[b]);
-  };
-  if (size == pixels) {
-#pragma omp parallel
-    {
-      std::vector<float> buffer;
-#pragma omp for schedule(dynamic)
-      for (std::size_t b = 0; b < bands; ++b) {
-        transform(b, buffer);
-        if (dwt)
-          dwt->forward(buffer, planes.subspan(b * size, size));
-        else
-          std::copy(buffer.begin(), buffer.end(), planes.begin() + static_cast<std::ptrdiff_t>(b * size));
-      }
-    }
-  } else {
-    std::vector<float> buffer;
-    for (std::size_t b = bands; b-- > 0;) {
-      transform(b, buffer);
-      dwt->forward(buffer, planes.subspan(b * size, size));
-    }
+    std::vector<float> buffer(plane.begin(), plane.end());
+    for (float& v : buffer)
+      v *= static_cast<float>(scale[b]);
+    if (dwt)
+      dwt->forward(buffer, planes.subspan(b * stride, size));
+    else
+      std::copy(buffer.begin(), buffer.end(), plane.begin());
   }
 
   const std::vector<Subband> subbands = dwt ? dwt->subbands() : std::vector<Subband>{{0, 0, 0, rows, cols}};
@@ -240,7 +218,7 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
     result.lambda.assign(groups, *options.lambda);
   } else {
     const std::vector<Run> runs = runs_of(subbands, per_subband, width, 512);
-    const std::vector<Matrix> grams = group_grams(planes, bands, runs, groups);
+    const std::vector<Matrix> grams = group_grams(planes, bands, stride, runs, groups);
     const Eigen eigen = roughness_eigen(sigma);
     std::vector<double> inverse(bands);
     for (std::size_t b = 0; b < bands; ++b)
@@ -261,29 +239,30 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
   for (double lambda : result.lambda)
     smoothers.emplace_back(sigma, lambda);
   const std::vector<Run> strips = runs_of(subbands, per_subband, width, kStrip);
-#pragma omp parallel for schedule(dynamic, 16)
-  for (std::size_t i = 0; i < strips.size(); ++i)
-    if (result.lambda[strips[i].group] > 0)
-      smoothers[strips[i].group].apply(planes.data() + strips[i].begin, size, strips[i].length);
-
-  const auto restore = [&](std::size_t b, std::vector<float>& buffer) {
-    buffer.resize(pixels);
-    if (dwt)
-      dwt->inverse(planes.subspan(b * size, size), buffer);
-    else
-      std::copy_n(planes.begin() + static_cast<std::ptrdiff_t>(b * size), pixels, buffer.begin());
-    for (float& v : buffer)
-      v /= static_cast<float>(scale[b]);
-  };
-  // Each plane stays in its place, at the front of its coefficients.
 #pragma omp parallel
   {
-    std::vector<float> buffer;
-#pragma omp for schedule(dynamic)
-    for (std::size_t b = 0; b < bands; ++b) {
-      restore(b, buffer);
-      std::copy(buffer.begin(), buffer.end(), planes.begin() + static_cast<std::ptrdiff_t>(b * size));
+    std::vector<float> strip(bands * kStrip);  // a strip of all bands, in the cache
+#pragma omp for schedule(dynamic, 16)
+    for (std::size_t i = 0; i < strips.size(); ++i) {
+      const Run& run = strips[i];
+      if (!(result.lambda[run.group] > 0)) continue;
+      for (std::size_t b = 0; b < source.extent.bands; ++b)
+        std::copy_n(planes.data() + b * stride + run.begin, run.length, strip.data() + b * kStrip);
+      smoothers[run.group].apply(strip.data(), kStrip, run.length);
+      for (std::size_t b = 0; b < source.extent.bands; ++b)
+        std::copy_n(strip.data() + b * kStrip, run.length, planes.data() + b * stride + run.begin);
     }
+  }
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t b = 0; b < bands; ++b) {
+    const std::span<float> plane = planes.subspan(b * stride, pixels);
+    if (dwt) {
+      std::vector<float> buffer(pixels);
+      dwt->inverse(planes.subspan(b * stride, size), buffer);
+      std::copy(buffer.begin(), buffer.end(), plane.begin());
+    }
+    for (float& v : plane)
+      v /= static_cast<float>(scale[b]);
   }
   const std::size_t step = rows_per_block(source.extent);
   std::vector<float> spectra(step * cols * bands);
@@ -292,7 +271,7 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
 #pragma omp parallel for schedule(static)
     for (std::size_t p = 0; p < block; p += 256) {
       const std::size_t n = std::min<std::size_t>(256, block - p);
-      transpose(planes.data() + row * source.extent.cols + p, source.extent.bands, n, size,
+      transpose(planes.data() + row * source.extent.cols + p, source.extent.bands, n, stride,
                 spectra.data() + p * source.extent.bands, source.extent.bands);
     }
     sink(row, count, std::span<const float>(spectra).first(block * bands));
