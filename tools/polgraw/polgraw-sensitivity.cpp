@@ -26,7 +26,8 @@ struct Options {
   std::optional<double> fdot_min, fdot_max;
 };
 
-/// Injects one signal into copies of the frames, searches round it, and tells whether enough frames agree.
+/// Injects one signal into copies of the frames, searches round it, and tells whether enough frames agree on a trigger
+/// within a cell of it.
 bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSettings& farm, const Injection& signal,
               std::int64_t reference) {
   std::vector<Candidates> candidates;
@@ -37,6 +38,19 @@ bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSett
   settings.oms = first.band.oms();
   settings.obliquity = first.obliquity;
   const auto axes = cell_axes(first.grid, first.band.N, false);
+  const Trigger injected{.omega = signal.point.omega,
+                         .s = signal.point.s,
+                         .delta = signal.point.delta,
+                         .alpha = signal.point.alpha,
+                         .snr = o.snr_cut + 1};
+  const std::size_t zero = 0;
+  const auto truth = at_reference({&injected, 1}, {&zero, 1}, 0, 0, axes, settings);
+  if (truth.empty()) return false;
+  const auto near = [&](const Candidates& c) {
+    for (std::size_t k = 0; k < 4; ++k)
+      if (!(std::abs(c.z[k] - truth[0].z[k]) <= 1)) return false;
+    return true;
+  };
   for (const auto& frame : frames) {
     const double elapsed = static_cast<double>(frame.info.frame - reference) * static_cast<double>(first.band.N);
     FarmSource source{frame.observation, {}};
@@ -59,7 +73,7 @@ bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSett
     for (std::size_t i = 0; i < rows.size(); ++i)
       rows[i] = i;
     const auto more = at_reference(triggers, rows, static_cast<int>(frame.info.frame), -elapsed, axes, settings);
-    candidates.insert(candidates.end(), more.begin(), more.end());
+    std::ranges::copy_if(more, std::back_inserter(candidates), near);
   }
   std::size_t most = 0;
   for (int code = 0; code < 16; ++code) {
@@ -185,7 +199,7 @@ int main(int argc, char** argv) {
       .purpose = "upper limit of the amplitude from injected signals",
       .description =
           "For each amplitude draws signals, adds them to the frames, searches the grid points next to each, and counts it as "
-          "detected when more than --fraction of the frames coincide in one of the 16 shifts of the cells. The efficiency is "
+          "detected when more than --fraction of the frames coincide, within a cell of it, in one of the 16 shifts of the cells. The efficiency is "
           "fitted by 1/(1 + exp(k (x0 - h0))) by binomial likelihood (or, as published runs, by least squares); the limit is "
           "where it reaches --efficiency, its interval from a bootstrap.",
       .arguments = {cli::inputs("DATA", o.data, "gw-data of one band, with or without grids"),
