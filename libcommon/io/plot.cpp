@@ -304,6 +304,8 @@ struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
   void add(double value, bool log) {
     if (!std::isfinite(value) || (log && value <= 0)) return;
+    // So that the length of an axis is a finite number, with room around.
+    value = log ? std::clamp(value, 1e-250, 1e250) : std::clamp(value, -1e307, 1e307);
     low = std::min(low, value);
     high = std::max(high, value);
   }
@@ -312,19 +314,21 @@ struct Range {
 
 /// The range with `padding` (a fraction of it) around, never empty, and the limits that were asked for.
 Range padded(Range range, bool log, double padding, std::optional<double> low, std::optional<double> high) {
+  constexpr double shortest = 1e-300;
   if (range.empty()) range = log ? Range{1, 10} : Range{0, 1};
   if (log) {
-    const double factor = range.low == range.high ? 2 : std::pow(range.high / range.low, padding);
+    const double factor =
+        range.low == range.high ? 2 : std::pow(10, padding * (std::log10(range.high) - std::log10(range.low)));
     range = {range.low / factor, range.high * factor};
   } else {
     double by = padding * (range.high - range.low);
-    if (range.high - range.low <= 1e-12 * std::max(std::abs(range.low), std::abs(range.high)))
-      by = range.low == 0 ? 1 : 0.1 * std::abs(range.low);
+    if (range.high - range.low <= std::max(1e-12 * std::max(std::abs(range.low), std::abs(range.high)), shortest))
+      by = std::max(0.1 * std::abs(range.low), range.low == 0 ? 1.0 : 2 * shortest);
     range = {range.low - by, range.high + by};
   }
   if (low && !(log && *low <= 0)) range.low = *low;
   if (high && !(log && *high <= 0)) range.high = *high;
-  if (!(range.low < range.high))
+  if (!(range.high - range.low > (log ? 0 : shortest)) || !std::isfinite(range.high - range.low))
     throw usage_error("plot: the lower limit {} must be below the upper {}", range.low, range.high);
   return range;
 }
