@@ -1,11 +1,15 @@
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 
 #include "batch.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
+#include "first_order.hpp"
+#include "io/plot.hpp"
 #include "layout.hpp"
+#include "lm.hpp"
 #include "qlimits.hpp"
 
 using namespace fachwerk;
@@ -16,12 +20,45 @@ struct Options {
   std::string input, output;
   std::string method = "auto", init = "auto", q_limits = "off", reference_rule = "largest", zero_impedance = "error";
   double tolerance = 1e-8;
-  int max_iterations = 20;
+  int max_iterations = 0;
   bool allow_failures = false, scale_generation = false;
   std::string scenarios, area = "auto";
   std::vector<std::string> outputs = {"v", "flows", "gen", "loss"};
   int memory = 4;
+  std::string slack = "single", plot, preset;
+  double rate = 0.003377, beta1 = 0.979681, beta2 = 0.963442, alpha = 0.86468552, momentum = 0, weight_decay = 0;
+  std::string loss = "mse";
+  bool trace = false;
 };
+
+dpf::FirstOrderOptions first_order_options(const Options& options) {
+  dpf::FirstOrderOptions out;
+  if (!options.preset.empty()) {
+    out = dpf::paper_preset(options.preset);
+  } else {
+    out.optimiser = options.method == "rmsprop" ? dpf::Optimiser::rmsprop
+                    : options.method == "sgd"   ? dpf::Optimiser::sgd
+                                                : dpf::Optimiser::adam;
+    out.rate = options.rate;
+    out.beta1 = options.beta1;
+    out.beta2 = options.beta2;
+    out.alpha = options.alpha;
+    out.momentum = options.momentum;
+    out.weight_decay = options.weight_decay;
+  }
+  out.loss = options.loss == "l1"      ? dpf::Loss::l1
+             : options.loss == "l1sum" ? dpf::Loss::l1_sum
+             : options.loss == "huber" ? dpf::Loss::huber
+                                       : dpf::Loss::mse;
+  out.tolerance = options.tolerance;
+  if (options.max_iterations > 0) out.max_iterations = options.max_iterations;
+  out.trace = options.trace;
+  return out;
+}
+
+bool is_first_order(const std::string& method) {
+  return method == "adam" || method == "rmsprop" || method == "sgd";
+}
 
 dpf::Outputs outputs_of(const Options& options) {
   const auto has = [&](const char* word) { return std::ranges::find(options.outputs, word) != options.outputs.end(); };
@@ -132,21 +169,100 @@ dpf::NetworkOptions network_options(const Options& options) {
           .merge_zero_impedance = options.zero_impedance == "merge"};
 }
 
+void write_history(h5::Output& file, const std::vector<dpf::Iteration>& trace) {
+  if (trace.empty()) return;
+  std::vector<double> worst, mean, relative;
+  for (const auto& t : trace) {
+    worst.push_back(t.max_mismatch);
+    mean.push_back(t.mean_square);
+    relative.push_back(t.relative);
+  }
+  file.column("/history/max_mismatch", worst,
+              {.units = "pu", .long_name = "largest mismatch before each step", .dims = {"step"}});
+  file.column("/history/mse", mean, {.units = "pu2", .long_name = "mean square mismatch", .dims = {"step"}});
+  file.column("/history/rel_mismatch", relative, {.units = "1", .long_name = "relative mismatch", .dims = {"step"}});
+}
+
+// The chosen method on one state. Only Newton's goes with reactive limits.
+dpf::LimitedSolution by_method(const Options& options, const dpf::Grid& grid, const dpf::Network& network,
+                               dpf::Newton& newton, const dpf::NewtonOptions& newton_options) {
+  const dpf::Problem problem = dpf::problem_of(network);
+  dpf::State start = dpf::starting_point(grid, problem, start_of(options.init));
+  const bool other = options.method == "lm" || options.method == "dc" || is_first_order(options.method);
+  if (!other)
+    return dpf::solve_with_q_limits(grid, network, newton, std::move(start), newton_options,
+                                    q_limits(options.q_limits));
+  if (options.q_limits != "off")
+    throw usage_error("--qlim goes with Newton's method, not with --method {}", options.method);
+  if (options.slack != "single")
+    throw usage_error("--slack distributed goes with Newton's method, not with --method {}", options.method);
+  dpf::LimitedSolution out;
+  out.type = network.type;
+  out.p = network.p;
+  out.q = network.q;
+  if (options.method == "lm") {
+    out.solution = dpf::levenberg_marquardt(
+        problem, std::move(start),
+        {.tolerance = options.tolerance, .max_iterations = options.max_iterations > 0 ? options.max_iterations : 200});
+  } else if (options.method == "dc") {
+    out.solution.state = dpf::dc_angles(grid, network, problem, dpf::flat_start(problem));
+    std::vector<double> f(2 * out.solution.state.vm.size());
+    out.solution.max_mismatch = dpf::mismatch(problem, out.solution.state, f);
+    out.solution.worst_node =
+        static_cast<int>(std::ranges::max_element(f, {}, [](double x) { return std::abs(x); }) - f.begin()) / 2;
+    out.solution.status = dpf::Status::converged;  // of the linear problem: there is nothing to iterate
+  } else {
+    out.solution = dpf::first_order(problem, std::move(start), first_order_options(options));
+  }
+  return out;
+}
+
+// Voltage profile of one state; the envelope over the scenarios of many.
+void plot_profile(const Options& options, cli::Session& session, const dpf::Grid& grid, const dpf::Flows& result) {
+  plot::Figure figure;
+  figure.title = fmt::format("{}: voltage profile", grid.name);
+  figure.x_label = "bus (row of the file)";
+  figure.y_label = plot::label("voltage", "pu");
+  std::vector<double> x, low, high;
+  for (std::size_t i = 0; i < grid.bus.size(); ++i) {
+    x.push_back(static_cast<double>(i + 1));
+    low.push_back(grid.bus.vmin[i]);
+    high.push_back(grid.bus.vmax[i]);
+  }
+  figure.series.push_back({.name = "voltage", .x = x, .y = result.vm, .points = grid.bus.size() > 60});
+  if (std::ranges::all_of(low, [](double v) { return std::isfinite(v) && v > 0; }))
+    figure.series.push_back({.name = "lower limit", .x = x, .y = low});
+  if (std::ranges::all_of(high, [](double v) { return std::isfinite(v) && v > 0; }))
+    figure.series.push_back({.name = "upper limit", .x = x, .y = high});
+  plot::save(figure, options.plot, session.force);
+}
+
+void plot_envelope(const Options& options, cli::Session& session, const dpf::Grid& grid,
+                   const std::array<std::vector<double>, 3>& envelope) {
+  plot::Figure figure;
+  figure.title = fmt::format("{}: voltages over the scenarios", grid.name);
+  figure.x_label = "scenario";
+  figure.y_label = plot::label("voltage", "pu");
+  static constexpr const char* names[] = {"lowest", "mean", "highest"};
+  for (std::size_t k = 0; k < 3; ++k)
+    figure.series.push_back({.name = names[k], .y = envelope[k]});
+  plot::save(figure, options.plot, session.force);
+}
+
 void solve_one(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, double read_time) {
   const dpf::Grid& grid = input.grid;
   auto clock = Clock::now();
-  const dpf::Network network = dpf::build_network(grid, network_options(options));
+  dpf::Network network = dpf::build_network(grid, network_options(options));
+  if (options.slack == "distributed") dpf::distribute_slack(network, grid);
   for (const auto& warning : network.warnings)
     session.warn(warning);
   dpf::Newton newton(network);
   const dpf::NewtonOptions newton_options{.tolerance = options.tolerance,
-                                          .max_iterations = options.max_iterations,
+                                          .max_iterations = options.max_iterations > 0 ? options.max_iterations : 20,
                                           .line_search = options.method == "nr-ls",
                                           .polish = true,
-                                          .trace = false};
-  const dpf::LimitedSolution limited = dpf::solve_with_q_limits(
-      grid, network, newton, dpf::starting_point(grid, dpf::problem_of(network), start_of(options.init)),
-      newton_options, q_limits(options.q_limits));
+                                          .trace = options.trace};
+  const dpf::LimitedSolution limited = by_method(options, grid, network, newton, newton_options);
   const dpf::Solution& solution = limited.solution;
   const dpf::Problem problem = dpf::problem_of(network, limited);
   const double solve_time = seconds_since(clock);
@@ -158,25 +274,32 @@ void solve_one(const Options& options, cli::Session& session, const dpf::LoadedG
   h5::Output file = h5::Output::create(options.output, session.force);
   file.stamp(session, "power-flow", input.file ? &*input.file : nullptr);
   dpf::write_grid(file, grid);
-  dpf::write_header(file, {.status = {static_cast<std::int8_t>(solution.status)},
-                           .iterations = {solution.iterations},
-                           .max_mismatch = {solution.max_mismatch},
-                           .relative = {measured.relative},
-                           .mean_square = {measured.mean_square},
-                           .path = {static_cast<std::uint8_t>(newton_options.line_search ? 2 : 1)},
-                           .slack_mw = {result.slack_mw},
-                           .loss_mw = {result.loss_mw},
-                           .lost_load_mw = {network.lost_load_mw}});
+  dpf::write_header(file,
+                    {.status = {static_cast<std::int8_t>(solution.status)},
+                     .iterations = {solution.iterations},
+                     .max_mismatch = {solution.max_mismatch},
+                     .relative = {measured.relative},
+                     .mean_square = {measured.mean_square},
+                     .path = {static_cast<std::uint8_t>(options.method == "nr-ls"                            ? 2
+                                                        : options.method == "lm"                             ? 5
+                                                        : options.method == "auto" || options.method == "nr" ? 1
+                                                                                                             : 6)},
+                     .slack_mw = {result.slack_mw},
+                     .loss_mw = {result.loss_mw},
+                     .lost_load_mw = {network.lost_load_mw}});
   const dpf::Outputs outputs = outputs_of(options);
   dpf::create_flows(file, 1, grid, outputs);
   dpf::write_flows(file, 0, {&result}, outputs);
-  if (input.file) file.carry(*input.file, {"/result"});
+  write_history(file, solution.trace);
+  if (input.file) file.carry(*input.file, {"/result", "/history"});
   file.commit();
+  if (!options.plot.empty()) plot_profile(options, session, grid, result);
   const double write_time = seconds_since(clock);
 
   auto& summary = session.summary;
   summarise_grid(session, grid, network);
-  summary.add("method", newton_options.line_search ? "nr-ls" : "nr");
+  summary.add("method", options.method == "auto" ? "nr" : options.method);
+  if (options.slack == "distributed") summary.add("distributed slack", solution.state.lambda[0] * grid.base_mva, "MW");
   summary.add("status", dpf::name(solution.status));
   summary.add("iterations", solution.iterations);
   summary.add("max mismatch", solution.max_mismatch, "pu");
@@ -308,6 +431,7 @@ void solve_many(const Options& options, cli::Session& session, const dpf::Loaded
   dpf::write_grid(file, grid);
   dpf::create_flows(file, count, grid, outputs);
   dpf::ResultHeader header;
+  std::array<std::vector<double>, 3> envelope;
   double solve_time = 0, write_time = 0;
   cli::Progress progress(session, "solving", count, "scenarios");
   const auto chunk = static_cast<std::size_t>(std::max(64, 4 * batch.lanes() * session.threads));
@@ -353,6 +477,17 @@ void solve_many(const Options& options, cli::Session& session, const dpf::Loaded
       header.slack_mw.push_back(s.flows.slack_mw);
       header.loss_mw.push_back(s.flows.loss_mw);
       header.lost_load_mw.push_back(s.lost_load);
+      double low = NAN, high = NAN, sum = 0, live = 0;
+      for (const double v : s.flows.vm) {
+        if (std::isnan(v)) continue;
+        low = std::fmin(low, v);
+        high = std::fmax(high, v);
+        sum += v;
+        ++live;
+      }
+      envelope[0].push_back(low);
+      envelope[1].push_back(sum / live);
+      envelope[2].push_back(high);
     }
     std::vector<const dpf::Flows*> rows;
     for (const Solved& s : solved)
@@ -365,6 +500,7 @@ void solve_many(const Options& options, cli::Session& session, const dpf::Loaded
   source.write_labels(file);
   if (input.file) file.carry(*input.file, {"/result"});
   file.commit();
+  if (!options.plot.empty()) plot_envelope(options, session, grid, envelope);
   write_time += seconds_since(clock);
 
   summarise_grid(session, grid, network);
@@ -381,6 +517,7 @@ void solve_many(const Options& options, cli::Session& session, const dpf::Loaded
 }
 
 void solve(const Options& options, cli::Session& session) {
+  if (!options.plot.empty()) plot::format_of(options.plot);  // before any work
   const auto clock = Clock::now();
   const dpf::LoadedGrid input = dpf::load_grid(options.input);
   for (const auto& warning : input.warnings)
@@ -391,7 +528,11 @@ void solve(const Options& options, cli::Session& session) {
   else if (input.file)
     source = dpf::ScenarioSource::in(*input.file, input.grid, options.area);
   const double read_time = seconds_since(clock);
-  if (source && source->count() > 0)
+  const bool many = source && source->count() > 0;
+  if (many &&
+      (options.slack != "single" || options.method == "lm" || options.method == "dc" || is_first_order(options.method)))
+    throw usage_error("scenarios are solved by --method chord, nr or nr-ls with a single slack");
+  if (many)
     solve_many(options, session, input, std::move(*source), read_time);
   else
     solve_one(options, session, input, read_time);
@@ -422,10 +563,13 @@ int main(int argc, char** argv) {
       .options =
           {{"--method",
             &options.method,
-            "nr: Newton; nr-ls: with line search; chord: one shared factor and Anderson acceleration; auto: nr for one state, chord for scenarios",
-            {.choices = {"auto", "nr", "nr-ls", "chord"}}},
+            "nr: Newton; nr-ls: with line search; chord: one shared factor and Anderson acceleration; lm: Levenberg-Marquardt; dc: linear; adam, rmsprop, sgd: the paper's gradient descent; auto: nr for one state, chord for scenarios",
+            {.choices = {"auto", "nr", "nr-ls", "chord", "lm", "dc", "adam", "rmsprop", "sgd"}}},
            {"--tol", &options.tolerance, "largest power mismatch", {.unit = "pu", .minimum = 1e-14, .maximum = 1}},
-           {"--max-iter", &options.max_iterations, "most iterations", {.minimum = 1, .maximum = 100000}},
+           {"--max-iter",
+            &options.max_iterations,
+            "most iterations; 0: by method (nr 20, lm 200, gradient descent 10000)",
+            {.minimum = 0, .maximum = 10000000}},
            {"--init",
             &options.init,
             "start: voltages of the file, flat, DC angles; auto: file unless it is flat, then dc",
@@ -454,6 +598,26 @@ int main(int argc, char** argv) {
             "generator outputs follow the total load of each scenario"},
            {"--outputs", &options.outputs, "what is written: v, flows, gen, loss", {.value_name = "LIST"}},
            {"--memory", &options.memory, "columns of Anderson acceleration, 0: none", {.minimum = 0, .maximum = 8}},
+           {"--slack",
+            &options.slack,
+            "who balances the losses: the reference bus, or all generators by participation factor (else headroom)",
+            {.choices = {"single", "distributed"}}},
+           {"--plot",
+            &options.plot,
+            "picture of the voltage profile, or of the envelope over the scenarios (.png, .svg)",
+            {.value_name = "FILE"}},
+           {"--preset",
+            &options.preset,
+            "gradient descent with the paper's settings: single, case118, case300, ...",
+            {.value_name = "NAME"}},
+           {"--loss", &options.loss, "of gradient descent", {.choices = {"mse", "l1", "l1sum", "huber"}}},
+           {"--lr", &options.rate, "learning rate", {.minimum = 0}},
+           {"--beta1", &options.beta1, "of adam", {.minimum = 0, .maximum = 1}},
+           {"--beta2", &options.beta2, "of adam", {.minimum = 0, .maximum = 1}},
+           {"--alpha", &options.alpha, "of rmsprop", {.minimum = 0, .maximum = 1}},
+           {"--momentum", &options.momentum, "of rmsprop and sgd", {.minimum = 0, .maximum = 1}},
+           {"--weight-decay", &options.weight_decay, "of rmsprop and sgd", {.minimum = 0}},
+           {"--trace", &options.trace, "write the mismatch before every step to /history (nr and gradient descent)"},
            {"--allow-failures", &options.allow_failures, "exit 0 even if something did not converge"}},
       .examples = {{"dpf-solve case14.h5 flow.h5", "Solve a grid."},
                    {"dpf-import case300.m - | dpf-solve --qlim all - flow.h5",
@@ -471,7 +635,7 @@ int main(int argc, char** argv) {
       .writes =
           "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
           "/result/{vm,va}[scenario,bus]  pu, deg\n/result/{pf,qf,pt,qt,loading}[scenario,branch]  MW, MVAr, percent\n"
-          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]",
+          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]\n/history/{max_mismatch,mse,rel_mismatch}[step]  with --trace",
       .standard = {.threads = true}};
   return command.run(argc, argv, [&](cli::Session& session) { solve(options, session); });
 }

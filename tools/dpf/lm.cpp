@@ -128,7 +128,8 @@ Solution levenberg_marquardt(const Problem& problem, State start, const Levenber
       equations.assemble(a);
     }
     const double steepest = std::abs(*std::ranges::max_element(gradient, {}, [](double g) { return std::abs(g); }));
-    if (steepest < options.stationary) {
+    // Close to a solution the gradient is small because F is: a minimum that is none has J^T F small beside F.
+    if (steepest < options.stationary && steepest < 1e-4 * std::sqrt(square(f))) {
       out.status = Status::infeasible;
       break;
     }

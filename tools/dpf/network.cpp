@@ -343,6 +343,33 @@ Network build_network(const Grid& grid, const NetworkOptions& options) {
   return network;
 }
 
+void distribute_slack(Network& network, const Grid& grid) {
+  const std::size_t n = network.type.size();
+  network.slack_weight.assign(n, 0.0);
+  const bool factors = std::ranges::any_of(grid.gen.apf, [](double a) { return a > 0; });
+  for (std::size_t g = 0; g < grid.gen.size(); ++g)
+    if (const int k = network.node_of_gen[g]; k >= 0) {
+      const double headroom = std::isfinite(grid.gen.pmax[g]) ? grid.gen.pmax[g] - grid.gen.pg[g] : 0;
+      network.slack_weight[k] += std::max(0.0, factors ? grid.gen.apf[g] : headroom);
+    }
+  std::vector<double> total(static_cast<std::size_t>(network.islands), 0.0);
+  std::vector<int> reference(static_cast<std::size_t>(network.islands), -1);
+  for (std::size_t k = 0; k < n; ++k)
+    total[network.island[k]] += network.slack_weight[k];
+  for (const int k : network.node_of_bus) {  // in file order
+    if (k < 0 || network.type[k] != NodeType::reference) continue;
+    int& first = reference[network.island[k]];
+    if (first < 0) first = k;
+    if (first != k) network.type[k] = NodeType::pv;
+  }
+  for (std::size_t k = 0; k < n; ++k) {
+    const int i = network.island[k];
+    network.slack_weight[k] = total[i] > 0                          ? network.slack_weight[k] / total[i]
+                              : static_cast<int>(k) == reference[i] ? 1.0
+                                                                    : 0.0;
+  }
+}
+
 std::vector<bool> bridges(const Network& network) {
   const int n = network.nodes();
   const std::size_t m = network.slots.size();

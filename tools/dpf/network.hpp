@@ -80,6 +80,10 @@ struct Network {
 /// Throws bad input for r = x = 0 (unless merged) and for a grid without any live bus.
 Network build_network(const Grid& grid, const NetworkOptions& options = {});
 
+/// Makes all generators of an island share its slack: by participation factor where the file has any, else by headroom
+/// Pmax - Pg. The first reference of an island keeps its angle, others become PV.
+void distribute_slack(Network& network, const Grid& grid);
+
 /// Connected components of `nodes` nodes under the edges; returns the component of each node, numbered by first node.
 std::vector<int> components(int nodes, const std::vector<std::pair<int, int>>& edges);
 
