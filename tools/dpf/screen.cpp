@@ -117,6 +117,29 @@ std::optional<Network> patched(const Grid& grid, const Network& network, const C
   return out;
 }
 
+// Nodes that no reference reaches any more become dead: fixed at what they are, without equations, out of all results.
+void drop_lost_nodes(const Grid& grid, Network& network) {
+  std::vector<std::pair<int, int>> edges;
+  for (std::size_t k = 0; k < network.from_of_branch.size(); ++k)
+    if (network.from_of_branch[k] >= 0) edges.emplace_back(network.from_of_branch[k], network.to_of_branch[k]);
+  const std::vector<int> component = components(network.nodes(), edges);
+  std::vector<char> fed(component.size(), 0);
+  for (int i = 0; i < network.nodes(); ++i)
+    if (network.type[i] == NodeType::reference) fed[component[i]] = 1;
+  const auto lost = [&](int node) { return node >= 0 && !fed[component[node]]; };
+  for (std::size_t k = 0; k < network.from_of_branch.size(); ++k)
+    if (lost(network.from_of_branch[k])) network.from_of_branch[k] = network.to_of_branch[k] = -1;
+  for (int& node : network.node_of_gen)
+    if (lost(node)) node = -1;
+  for (std::size_t i = 0; i < network.node_of_bus.size(); ++i)
+    if (lost(network.node_of_bus[i])) {
+      network.type[network.node_of_bus[i]] = NodeType::reference;
+      network.set_point[network.node_of_bus[i]] = 1;
+      network.lost_load_mw += grid.bus.pd[i];
+      network.node_of_bus[i] = -1;
+    }
+}
+
 bool splits(const Network& network, const std::vector<int>& out) {
   std::vector<std::pair<int, int>> edges;
   for (std::size_t k = 0; k < network.from_of_branch.size(); ++k)
@@ -362,9 +385,10 @@ void Screen::solve_tile(const std::vector<Contingency>& contingencies, const std
 void Screen::solve_alone(const Contingency& contingency, ContingencyResult& result) {
   const bool split =
       contingency.branches.size() == 1 ? bridge_[contingency.branches[0]] : splits(*network_, contingency.branches);
-  if (split) return solve_rebuilt(contingency, result, true);
-  const auto network = patched(rated_, *network_, contingency);
-  if (!network) return solve_rebuilt(contingency, result, false);
+  if (split && (!options_.solve_split || options_.keep_islands)) return solve_rebuilt(contingency, result, true);
+  auto network = patched(rated_, *network_, contingency);
+  if (!network) return solve_rebuilt(contingency, result, split);
+  if (split) drop_lost_nodes(rated_, *network);
   Newton newton(*network);
   const Problem problem = problem_of(*network);
   BatchOptions options = batch_options(options_);
@@ -372,7 +396,8 @@ void Screen::solve_alone(const Contingency& contingency, ContingencyResult& resu
   result.path = solved.path;
   result.iterations += solved.solution.iterations;
   result.max_mismatch = solved.solution.max_mismatch;
-  result.verdict = solved.solution.status == Status::converged    ? Verdict::solved
+  result.lost_load_mw = network->lost_load_mw - network_->lost_load_mw;
+  result.verdict = solved.solution.status == Status::converged    ? (split ? Verdict::split : Verdict::solved)
                    : solved.solution.status == Status::infeasible ? Verdict::infeasible
                                                                   : Verdict::unsolved;
   evaluate(rated_, *network, solved.solution.state, result);
