@@ -103,6 +103,8 @@ SearchRange read_range(const std::string& path) {
   const SearchRange found{range(0), range(2), range(4), range(6)};
   for (const auto& r : {found.spindown, found.nn, found.mm, found.hemisphere})
     if (r.lo > r.hi) throw bad_input("{}: expected lowest before highest, found {} {}", path, r.lo, r.hi);
+  const auto count = [](const Range& r) { return static_cast<double>(r.hi) - r.lo + 1; };
+  if (count(found.nn) * count(found.mm) > 1e8) throw bad_input("{}: expected at most 1e8 sky points", path);
   if (found.hemisphere.lo < 1 || found.hemisphere.hi > 2) throw bad_input("{}: expected hemispheres 1 and 2", path);
   return found;
 }
