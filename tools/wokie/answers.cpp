@@ -1,15 +1,14 @@
 #include "answers.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <cstring>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "cli/error.hpp"
 
@@ -57,7 +56,8 @@ Answers Answers::open(const std::string& path) {
   flock(out.file_, LOCK_EX);
   const std::string text = contents(out.file_);
   const std::size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-  if (whole < text.size() && ftruncate(out.file_, static_cast<off_t>(whole)) != 0) throw io_error("{}: {}", path, std::strerror(errno));
+  if (whole < text.size() && ftruncate(out.file_, static_cast<off_t>(whole)) != 0)
+    throw io_error("{}: {}", path, std::strerror(errno));
   flock(out.file_, LOCK_UN);
   out.load(text.substr(0, whole));
   return out;
@@ -66,9 +66,11 @@ Answers Answers::open(const std::string& path) {
 void Answers::load(const std::string& text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find('\n', at);
-    const Json line = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at), text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    const Json line = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                                  text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     at = end + 1;
-    if (line.is_object() && line.contains("key") && line.contains("value") && line["key"].is_string() && line["value"].is_string())
+    if (line.is_object() && line.contains("key") && line.contains("value") && line["key"].is_string() &&
+        line["value"].is_string())
       known_[line["key"].get<std::string>()] = line["value"].get<std::string>();
   }
 }
@@ -81,7 +83,8 @@ Answers Answers::journal(const std::string& path, const std::string& identity, b
   Answers out = open(path);
   const auto have = out.find("identity");
   if (have && *have != identity)
-    throw io_error("{}: journal of another input or other options; it cannot be resumed", path).with_hint("run without --resume to begin anew");
+    throw io_error("{}: journal of another input or other options; it cannot be resumed", path)
+        .with_hint("run without --resume to begin anew");
   if (!have) out.add("identity", identity);
   out.sync();
   return out;

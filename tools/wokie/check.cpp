@@ -44,13 +44,16 @@ std::vector<std::vector<Index>> ancestors_of(const Thesaurus& thesaurus) {
   return out;
 }
 
-bool contains(const std::vector<Index>& sorted, Index value) { return std::binary_search(sorted.begin(), sorted.end(), value); }
+bool contains(const std::vector<Index>& sorted, Index value) {
+  return std::binary_search(sorted.begin(), sorted.end(), value);
+}
 
 class Checker {
  public:
   Checker(const Graph& graph, const Thesaurus& thesaurus, const std::set<std::string>& select)
       : graph_(graph), thesaurus_(thesaurus), select_(select) {
-    for (const CheckKind& kind : check_kinds()) severity_[kind.code] = kind.severity;
+    for (const CheckKind& kind : check_kinds())
+      severity_[kind.code] = kind.severity;
   }
 
   CheckResult run() {
@@ -72,7 +75,8 @@ class Checker {
   TermId iri(const char* name) const { return graph_.find_iri(skos(name)); }
 
   void report(const std::string& code, TermId subject, std::string message) {
-    if (select_.empty() || select_.contains(code)) out_.findings.push_back({code, severity_.at(code), subject, std::move(message)});
+    if (select_.empty() || select_.contains(code))
+      out_.findings.push_back({code, severity_.at(code), subject, std::move(message)});
   }
   std::string name(TermId id) const { return std::string(graph_.term(id).value); }
   TermId term(Index c) const { return thesaurus_.concepts[c]; }
@@ -82,11 +86,13 @@ class Checker {
     std::map<TermId, std::set<TermId>> types;
     for (const Triple& t : graph_.triples())
       if (t[1] == type) types[t[0]].insert(t[2]);
-    const TermId own = iri("Concept"), scheme = iri("ConceptScheme"), collection = iri("Collection"), ordered = iri("OrderedCollection");
+    const TermId own = iri("Concept"), scheme = iri("ConceptScheme"), collection = iri("Collection"),
+                 ordered = iri("OrderedCollection");
     const auto has = [](const std::set<TermId>& set, TermId id) { return id != no_term && set.contains(id); };
     for (const auto& [subject, set] : types) {
       if (has(set, own) && has(set, scheme)) report("S9", subject, "is both a Concept and a ConceptScheme");
-      if (has(set, own) && (has(set, collection) || has(set, ordered))) report("S37", subject, "is both a Concept and a Collection");
+      if (has(set, own) && (has(set, collection) || has(set, ordered)))
+        report("S37", subject, "is both a Concept and a Collection");
     }
   }
 
@@ -106,7 +112,8 @@ class Checker {
       if (has_control_characters(text.value)) report("unprintable-label", t[0], "label holds control characters");
       for (const std::string_view word : {"None", "null", "_dummy"})
         if (text.value == word) report("placeholder-label", t[0], fmt::format("label \"{}\" stands for nothing", word));
-      if (text.language.empty()) report("omitted-language-tag", t[0], fmt::format("label \"{}\" has no language tag", text.value));
+      if (text.language.empty())
+        report("omitted-language-tag", t[0], fmt::format("label \"{}\" has no language tag", text.value));
       by_language[{t[0], canonical_tag(text.language)}].emplace_back(kind->second, t[2]);
     }
     for (const auto& [key, list] : by_language) {
@@ -116,37 +123,51 @@ class Checker {
         preferred += kind == 0 ? 1 : 0;
         seen[graph_.term(literal).value] |= 1 << kind;
       }
-      if (preferred > 1) report("S14", key.first, fmt::format("{} prefLabels in {}", preferred, key.second.empty() ? "no language" : "\"" + key.second + "\""));
+      if (preferred > 1)
+        report("S14", key.first,
+               fmt::format("{} prefLabels in {}", preferred,
+                           key.second.empty() ? "no language" : "\"" + key.second + "\""));
       for (const auto& [text, bits] : seen)
-        if ((bits & (bits - 1)) != 0) report("S13", key.first, fmt::format("\"{}\"@{} is a label of several kinds", text, key.second));
+        if ((bits & (bits - 1)) != 0)
+          report("S13", key.first, fmt::format("\"{}\"@{} is a label of several kinds", text, key.second));
     }
   }
 
   void terms() {
     std::set<TermId> used;
     static const std::set<std::string_view> known = {
-        "Concept", "ConceptScheme", "Collection", "OrderedCollection", "altLabel", "broadMatch", "broader", "broaderTransitive", "changeNote", "closeMatch",
-        "definition", "editorialNote", "exactMatch", "example", "hasTopConcept", "hiddenLabel", "historyNote", "inScheme", "mappingRelation", "member",
-        "memberList", "narrowMatch", "narrower", "narrowerTransitive", "notation", "note", "prefLabel", "related", "relatedMatch", "scopeNote",
-        "semanticRelation", "topConceptOf"};
+        "Concept",      "ConceptScheme", "Collection",       "OrderedCollection",
+        "altLabel",     "broadMatch",    "broader",          "broaderTransitive",
+        "changeNote",   "closeMatch",    "definition",       "editorialNote",
+        "exactMatch",   "example",       "hasTopConcept",    "hiddenLabel",
+        "historyNote",  "inScheme",      "mappingRelation",  "member",
+        "memberList",   "narrowMatch",   "narrower",         "narrowerTransitive",
+        "notation",     "note",          "prefLabel",        "related",
+        "relatedMatch", "scopeNote",     "semanticRelation", "topConceptOf"};
     const TermId type = graph_.find_iri(rdf("type"));
     std::map<TermId, TermId> first_subject;
     for (const Triple& t : graph_.triples()) {
-      for (const TermId id : t) first_subject.try_emplace(id, t[0]);
+      for (const TermId id : t)
+        first_subject.try_emplace(id, t[0]);
       if (t[1] == type) used.insert(t[2]);
       used.insert(t[1]);
     }
     for (const TermId id : used)
-      if (graph_.term(id).value.starts_with(skos_ns) && !known.contains(graph_.term(id).value.substr(std::string_view(skos_ns).size())))
+      if (graph_.term(id).value.starts_with(skos_ns) &&
+          !known.contains(graph_.term(id).value.substr(std::string_view(skos_ns).size())))
         report("undefined-skos", first_subject.at(id), fmt::format("<{}> is not in SKOS", graph_.term(id).value));
     for (const auto& [id, subject] : first_subject) {
       const Term& one = graph_.term(id);
-      if (one.kind == TermKind::iri && !is_absolute_iri(one.value)) report("invalid-iri", subject, fmt::format("<{}> is not a valid IRI", one.value));
-      if (one.kind == TermKind::iri && one.value.starts_with("file:")) report("http-scheme", subject, fmt::format("<{}> is a local file", one.value));
+      if (one.kind == TermKind::iri && !is_absolute_iri(one.value))
+        report("invalid-iri", subject, fmt::format("<{}> is not a valid IRI", one.value));
+      if (one.kind == TermKind::iri && one.value.starts_with("file:"))
+        report("http-scheme", subject, fmt::format("<{}> is a local file", one.value));
       if (one.language.empty()) continue;
       const auto tag = parse_language_tag(one.language);
-      if (!tag) report("ill-formed-tag", subject, fmt::format("\"{}\" is not a language tag", one.language));
-      else if (is_translatable(tag->language) && tag->language != "x" && tag->language != "i" && !is_known_language(*tag))
+      if (!tag)
+        report("ill-formed-tag", subject, fmt::format("\"{}\" is not a language tag", one.language));
+      else if (is_translatable(tag->language) && tag->language != "x" && tag->language != "i" &&
+               !is_known_language(*tag))
         report("unknown-language", subject, fmt::format("\"{}\" is no language of ISO 639", one.language));
     }
   }
@@ -164,9 +185,12 @@ class Checker {
       }
       for (const std::int64_t parent : parents)
         for (const std::int64_t other : parents)
-          if (other != parent && contains(above[static_cast<Index>(other)], static_cast<Index>(parent)) && !contains(above[static_cast<Index>(parent)], static_cast<Index>(other))) {
+          if (other != parent && contains(above[static_cast<Index>(other)], static_cast<Index>(parent)) &&
+              !contains(above[static_cast<Index>(parent)], static_cast<Index>(other))) {
             ++out_.facts.redundant_broader;
-            report("hierarchical-redundancy", term(c), fmt::format("broader <{}> follows from <{}>", name(term(static_cast<Index>(parent))), name(term(static_cast<Index>(other)))));
+            report("hierarchical-redundancy", term(c),
+                   fmt::format("broader <{}> follows from <{}>", name(term(static_cast<Index>(parent))),
+                               name(term(static_cast<Index>(other)))));
             break;
           }
       for (const std::int64_t r : thesaurus_.related.list(c)) {
@@ -177,7 +201,8 @@ class Checker {
           report("S27", term(c), fmt::format("related and hierarchically connected to <{}>", name(term(other))));
         }
         const auto siblings = thesaurus_.broader.list(other);
-        if (std::any_of(parents.begin(), parents.end(), [&](std::int64_t p) { return siblings.find(p) != siblings.npos; }))
+        if (std::any_of(parents.begin(), parents.end(),
+                        [&](std::int64_t p) { return siblings.find(p) != siblings.npos; }))
           report("valueless-related", term(c), fmt::format("related to its sibling <{}>", name(term(other))));
       }
     }
@@ -187,7 +212,8 @@ class Checker {
 
   /// What is said in one direction only, and of itself.
   void statements() {
-    const TermId related = iri("related"), broader = iri("broader"), narrower = iri("narrower"), top = iri("hasTopConcept"), top_of = iri("topConceptOf");
+    const TermId related = iri("related"), broader = iri("broader"), narrower = iri("narrower"),
+                 top = iri("hasTopConcept"), top_of = iri("topConceptOf");
     const TermId broad_t = iri("broaderTransitive"), narrow_t = iri("narrowerTransitive");
     std::set<TermId> tops;
     for (const Triple& t : graph_.triples()) {
@@ -195,7 +221,8 @@ class Checker {
       if (t[1] == top) tops.insert(t[2]);
       if (t[1] == top_of) tops.insert(t[0]);
       const bool semantic = t[1] == related || t[1] == broader || t[1] == narrower;
-      if (semantic && t[0] == t[2]) report("reflexive", t[0], fmt::format("{} itself", name(t[1]).substr(std::string_view(skos_ns).size())));
+      if (semantic && t[0] == t[2])
+        report("reflexive", t[0], fmt::format("{} itself", name(t[1]).substr(std::string_view(skos_ns).size())));
       if (t[1] == related && !graph_.contains({t[2], related, t[0]})) {
         ++out_.facts.asymmetric_related;
         report("unidirectional-related", t[0], fmt::format("related <{}> only in this direction", name(t[2])));
@@ -204,12 +231,16 @@ class Checker {
         report("unidirectional-hierarchy", t[0], fmt::format("broader <{}> has no narrower back", name(t[2])));
       if (t[1] == narrower && broader != no_term && !graph_.contains({t[2], broader, t[0]}))
         report("unidirectional-hierarchy", t[0], fmt::format("narrower <{}> has no broader back", name(t[2])));
-      if (t[1] == broad_t && !graph_.contains({t[0], broader, t[2]})) report("solely-transitive", t[0], fmt::format("broaderTransitive <{}> without broader", name(t[2])));
-      if (t[1] == narrow_t && !graph_.contains({t[0], narrower, t[2]})) report("solely-transitive", t[0], fmt::format("narrowerTransitive <{}> without narrower", name(t[2])));
+      if (t[1] == broad_t && !graph_.contains({t[0], broader, t[2]}))
+        report("solely-transitive", t[0], fmt::format("broaderTransitive <{}> without broader", name(t[2])));
+      if (t[1] == narrow_t && !graph_.contains({t[0], narrower, t[2]}))
+        report("solely-transitive", t[0], fmt::format("narrowerTransitive <{}> without narrower", name(t[2])));
     }
     for (Index c = 0; c < thesaurus_.concepts.size(); ++c)
-      if (tops.contains(term(c)) && !thesaurus_.broader.list(c).empty()) report("top-with-broader", term(c), "top concept with a broader one");
-    if (!thesaurus_.schemes.empty() && tops.empty()) report("omitted-top-concepts", thesaurus_.schemes.front(), "scheme names no top concept");
+      if (tops.contains(term(c)) && !thesaurus_.broader.list(c).empty())
+        report("top-with-broader", term(c), "top concept with a broader one");
+    if (!thesaurus_.schemes.empty() && tops.empty())
+      report("omitted-top-concepts", thesaurus_.schemes.front(), "scheme names no top concept");
   }
 
   void components() {
@@ -217,27 +248,35 @@ class Checker {
     std::vector<Index> parent(n);
     std::iota(parent.begin(), parent.end(), 0u);
     const auto find = [&](Index x) {
-      while (parent[x] != x) x = parent[x] = parent[parent[x]];
+      while (parent[x] != x)
+        x = parent[x] = parent[parent[x]];
       return x;
     };
     for (const Adjacency* list : {&thesaurus_.broader, &thesaurus_.related})
       for (Index c = 0; c < n; ++c)
-        for (const std::int64_t other : list->list(c)) parent[find(c)] = find(static_cast<Index>(other));
+        for (const std::int64_t other : list->list(c))
+          parent[find(c)] = find(static_cast<Index>(other));
     std::map<Index, Index> sizes;
-    for (Index c = 0; c < n; ++c) ++sizes[find(c)];
-    Index clusters = 0;
-    for (const auto& [root, size] : sizes) clusters += size > 1 ? 1 : 0;
-    out_.facts.components = sizes.size();
-    if (clusters > 1) report("disconnected-clusters", thesaurus_.schemes.empty() ? no_term : thesaurus_.schemes.front(), fmt::format("{} clusters of concepts without a relation between them", clusters));
     for (Index c = 0; c < n; ++c)
-      if (thesaurus_.broader.list(c).empty() && thesaurus_.narrower.list(c).empty() && thesaurus_.related.list(c).empty()) {
+      ++sizes[find(c)];
+    Index clusters = 0;
+    for (const auto& [root, size] : sizes)
+      clusters += size > 1 ? 1 : 0;
+    out_.facts.components = sizes.size();
+    if (clusters > 1)
+      report("disconnected-clusters", thesaurus_.schemes.empty() ? no_term : thesaurus_.schemes.front(),
+             fmt::format("{} clusters of concepts without a relation between them", clusters));
+    for (Index c = 0; c < n; ++c)
+      if (thesaurus_.broader.list(c).empty() && thesaurus_.narrower.list(c).empty() &&
+          thesaurus_.related.list(c).empty()) {
         ++out_.facts.orphans;
         report("orphan-concept", term(c), "has no relation to another concept");
       }
   }
 
   void mappings() {
-    const TermId exact = iri("exactMatch"), broad = iri("broadMatch"), narrow = iri("narrowMatch"), related = iri("relatedMatch");
+    const TermId exact = iri("exactMatch"), broad = iri("broadMatch"), narrow = iri("narrowMatch"),
+                 related = iri("relatedMatch");
     const TermId scheme = iri("inScheme");
     std::map<TermId, TermId> scheme_of;
     for (const Triple& t : graph_.triples())
@@ -248,10 +287,13 @@ class Checker {
       if (t[1] == exact)
         for (const TermId other : {broad, related, narrow})
           if (other != no_term && (graph_.contains({t[0], other, t[2]}) || graph_.contains({t[2], other, t[0]})))
-            report("S46", t[0], fmt::format("exactMatch and {} with <{}>", name(other).substr(std::string_view(skos_ns).size()), name(t[2])));
+            report("S46", t[0],
+                   fmt::format("exactMatch and {} with <{}>", name(other).substr(std::string_view(skos_ns).size()),
+                               name(t[2])));
       if (std::find(std::begin(relations), std::end(relations), t[1]) == std::end(relations)) continue;
       const auto a = scheme_of.find(t[0]), b = scheme_of.find(t[2]);
-      if (a != scheme_of.end() && b != scheme_of.end() && a->second == b->second) report("mapping-misuse", t[0], fmt::format("mapping to <{}> of the same scheme", name(t[2])));
+      if (a != scheme_of.end() && b != scheme_of.end() && a->second == b->second)
+        report("mapping-misuse", t[0], fmt::format("mapping to <{}> of the same scheme", name(t[2])));
     }
   }
 
@@ -261,14 +303,17 @@ class Checker {
     std::map<std::pair<std::int64_t, std::string>, std::vector<Index>> notations;
     const Index n = thesaurus_.concepts.size();
     std::vector<Index> place(graph_.term_count(), n);
-    for (Index c = 0; c < n; ++c) place[static_cast<Index>(term(c))] = c;
+    for (Index c = 0; c < n; ++c)
+      place[static_cast<Index>(term(c))] = c;
     std::vector<char> outgoing(n, 0), incoming(n, 0);
     const TermId notation = iri("notation");
     for (const Triple& t : graph_.triples()) {
       const Index from = place[static_cast<Index>(t[0])], to = place[static_cast<Index>(t[2])];
-      if (from < n && graph_.term(t[2]).kind == TermKind::iri && to == n && graph_.term(t[1]).value.ends_with("Match")) outgoing[from] = 1;
+      if (from < n && graph_.term(t[2]).kind == TermKind::iri && to == n && graph_.term(t[1]).value.ends_with("Match"))
+        outgoing[from] = 1;
       if (to < n && from == n) incoming[to] = 1;
-      if (t[1] == notation && notation != no_term && from < n) notations[{thesaurus_.scheme[from], std::string(graph_.term(t[2]).value)}].push_back(from);
+      if (t[1] == notation && notation != no_term && from < n)
+        notations[{thesaurus_.scheme[from], std::string(graph_.term(t[2]).value)}].push_back(from);
     }
     for (Index c = 0; c < n; ++c) {
       std::set<std::string> languages;
@@ -286,9 +331,11 @@ class Checker {
         if (tag.empty()) continue;
         languages.insert(canonical_tag(tag));
         const std::string script = default_script(tag);
-        if (!script.empty() && script != "Latn" && script_share(text, script) < 0.5) report("wrong-script", term(c), fmt::format("\"{}\"@{} is not in the script of the language", text, tag));
+        if (!script.empty() && script != "Latn" && script_share(text, script) < 0.5)
+          report("wrong-script", term(c), fmt::format("\"{}\"@{} is not in the script of the language", text, tag));
       }
-      for (const std::string& tag : languages) ++coverage[tag];
+      for (const std::string& tag : languages)
+        ++coverage[tag];
       if (!preferred) report("missing-label", term(c), "has no prefLabel");
       if (!documented) report("undocumented", term(c), "has no definition or note");
       if (!outgoing[c]) report("missing-out-links", term(c), "maps to no other vocabulary");
@@ -297,14 +344,20 @@ class Checker {
     for (auto& [key, list] : owners) {
       std::sort(list.begin(), list.end());
       list.erase(std::unique(list.begin(), list.end()), list.end());
-      if (list.size() > 1) report("overlapping-labels", term(list[0]), fmt::format("\"{}\"@{} is a label of {} concepts", key.first, key.second, list.size()));
+      if (list.size() > 1)
+        report("overlapping-labels", term(list[0]),
+               fmt::format("\"{}\"@{} is a label of {} concepts", key.first, key.second, list.size()));
     }
     for (const auto& [key, list] : notations)
-      if (list.size() > 1) report("ambiguous-notation", term(list[0]), fmt::format("notation \"{}\" belongs to {} concepts", key.second, list.size()));
+      if (list.size() > 1)
+        report("ambiguous-notation", term(list[0]),
+               fmt::format("notation \"{}\" belongs to {} concepts", key.second, list.size()));
     std::size_t most = 0;
     for (const auto& [tag, count] : coverage) {
       most = std::max(most, count);
-      if (count < n) report("incomplete-language-coverage", no_term, fmt::format("{} of {} concepts have a prefLabel in \"{}\"", count, n, tag));
+      if (count < n)
+        report("incomplete-language-coverage", no_term,
+               fmt::format("{} of {} concepts have a prefLabel in \"{}\"", count, n, tag));
     }
     if (n > 0 && most < n) report("no-common-language", no_term, "no language has a prefLabel for every concept");
   }
@@ -375,7 +428,8 @@ std::size_t fix_literals(Graph& graph, const std::function<TermId(Graph&, const 
       if (const TermId other = replacement(graph, t); other != t[2]) changes.emplace_back(t, other);
   const std::set<Triple> old = [&] {
     std::set<Triple> out;
-    for (const auto& [t, other] : changes) out.insert(t);
+    for (const auto& [t, other] : changes)
+      out.insert(t);
     return out;
   }();
   graph.remove_if([&](const Triple& t) { return old.contains(t); });
@@ -394,7 +448,8 @@ std::size_t fix_preferred(Graph& graph, bool longest) {
   if (pref == no_term) return 0;
   std::map<std::pair<TermId, std::string>, std::vector<TermId>> by;
   for (const Triple& t : graph.triples())
-    if (t[1] == pref && graph.term(t[2]).kind == TermKind::literal) by[{t[0], canonical_tag(graph.term(t[2]).language)}].push_back(t[2]);
+    if (t[1] == pref && graph.term(t[2]).kind == TermKind::literal)
+      by[{t[0], canonical_tag(graph.term(t[2]).language)}].push_back(t[2]);
   const TermId alt = graph.iri(skos("altLabel"));
   std::set<Triple> drop;
   for (auto& [key, list] : by) {
@@ -403,16 +458,19 @@ std::size_t fix_preferred(Graph& graph, bool longest) {
       const auto la = code_points(graph.term(a).value).size(), lb = code_points(graph.term(b).value).size();
       return longest ? la > lb : la < lb;
     });
-    for (std::size_t i = 1; i < list.size(); ++i) drop.insert({key.first, pref, list[i]});
+    for (std::size_t i = 1; i < list.size(); ++i)
+      drop.insert({key.first, pref, list[i]});
   }
   graph.remove_if([&](const Triple& t) { return drop.contains(t); });
-  for (const Triple& t : drop) graph.add(t[0], alt, t[2]);
+  for (const Triple& t : drop)
+    graph.add(t[0], alt, t[2]);
   return drop.size();
 }
 
 /// A text that is label of several kinds stays in the strongest one.
 std::size_t fix_overlaps(Graph& graph) {
-  const TermId kinds[] = {graph.find_iri(skos("prefLabel")), graph.find_iri(skos("altLabel")), graph.find_iri(skos("hiddenLabel"))};
+  const TermId kinds[] = {graph.find_iri(skos("prefLabel")), graph.find_iri(skos("altLabel")),
+                          graph.find_iri(skos("hiddenLabel"))};
   std::set<Triple> drop;
   for (const Triple& t : graph.triples())
     for (int k = 1; k < 3; ++k)
@@ -454,8 +512,8 @@ std::size_t fix_cycles(Graph& graph) {
     const TermId broader = graph.find_iri(skos("broader")), narrower = graph.find_iri(skos("narrower"));
     const std::size_t before = graph.triples().size();
     graph.remove_if([&](const Triple& t) {
-      return ((t[1] == broader || t[1] == narrower) && t[1] != no_term && t[0] == t[2]) || (t[1] == broader && back.contains({t[0], t[2]})) ||
-             (t[1] == narrower && back.contains({t[2], t[0]}));
+      return ((t[1] == broader || t[1] == narrower) && t[1] != no_term && t[0] == t[2]) ||
+             (t[1] == broader && back.contains({t[0], t[2]})) || (t[1] == narrower && back.contains({t[2], t[0]}));
     });
     dropped += before - graph.triples().size();
     if (before == graph.triples().size()) return dropped;
@@ -468,8 +526,10 @@ std::size_t fix_mirror(Graph& graph, const char* property, const char* inverse) 
   const TermId to = graph.iri(skos(inverse));
   std::vector<Triple> missing;
   for (const Triple& t : graph.triples())
-    if (t[1] == from && graph.term(t[2]).kind != TermKind::literal && !graph.contains({t[2], to, t[0]})) missing.push_back({t[2], to, t[0]});
-  for (const Triple& t : missing) graph.add(t[0], t[1], t[2]);
+    if (t[1] == from && graph.term(t[2]).kind != TermKind::literal && !graph.contains({t[2], to, t[0]}))
+      missing.push_back({t[2], to, t[0]});
+  for (const Triple& t : missing)
+    graph.add(t[0], t[1], t[2]);
   return missing.size();
 }
 
@@ -481,13 +541,34 @@ std::size_t fix_redundant(Graph& graph) {
     const auto parents = thesaurus.broader.list(c);
     for (const std::int64_t p : parents)
       for (const std::int64_t q : parents)
-        if (p != q && contains(above[static_cast<std::size_t>(q)], static_cast<std::size_t>(p)) && !contains(above[static_cast<std::size_t>(p)], static_cast<std::size_t>(q)))
+        if (p != q && contains(above[static_cast<std::size_t>(q)], static_cast<std::size_t>(p)) &&
+            !contains(above[static_cast<std::size_t>(p)], static_cast<std::size_t>(q)))
           drop.emplace(thesaurus.concepts[c], thesaurus.concepts[static_cast<std::size_t>(p)]);
   }
   const TermId broader = graph.find_iri(skos("broader")), narrower = graph.find_iri(skos("narrower"));
   const std::size_t before = graph.triples().size();
   graph.remove_if([&](const Triple& t) {
-    return t[1] != no_term && ((t[1] == broader && drop.contains({t[0], t[2]})) || (t[1] == narrower && drop.contains({t[2], t[0]})));
+    return t[1] != no_term &&
+           ((t[1] == broader && drop.contains({t[0], t[2]})) || (t[1] == narrower && drop.contains({t[2], t[0]})));
+  });
+  return before - graph.triples().size();
+}
+
+/// Concepts that stand above each other are not related (S27): the relation goes, the hierarchy stays.
+std::size_t fix_related(Graph& graph) {
+  const Thesaurus thesaurus = thesaurus_of(graph);
+  const auto above = ancestors_of(thesaurus);
+  std::set<std::pair<TermId, TermId>> drop;
+  for (std::size_t c = 0; c < thesaurus.concepts.size(); ++c)
+    for (const std::int64_t r : thesaurus.related.list(c)) {
+      const auto other = static_cast<std::size_t>(r);
+      if (contains(above[c], other) || contains(above[other], c))
+        drop.emplace(thesaurus.concepts[c], thesaurus.concepts[other]);
+    }
+  const TermId related = graph.find_iri(skos("related"));
+  const std::size_t before = graph.triples().size();
+  graph.remove_if([&](const Triple& t) {
+    return t[1] != no_term && t[1] == related && (drop.contains({t[0], t[2]}) || drop.contains({t[2], t[0]}));
   });
   return before - graph.triples().size();
 }
@@ -525,7 +606,8 @@ std::vector<std::pair<std::string, std::size_t>> fix(Graph& graph, const std::ve
       if (!parse_language_tag(tag)) throw usage_error("--fix {}: not a language tag", repair);
       changed = fix_literals(graph, [&](Graph& g, const Triple& t) {
         const Term& term = g.term(t[2]);
-        return is_label(g, t[1]) && term.language.empty() && term.datatype == no_term ? g.literal(term.value, tag) : t[2];
+        return is_label(g, t[1]) && term.language.empty() && term.datatype == no_term ? g.literal(term.value, tag)
+                                                                                      : t[2];
       });
     } else if (repair == "pref-shortest" || repair == "pref-longest") {
       changed = fix_preferred(graph, repair == "pref-longest");
@@ -534,16 +616,22 @@ std::vector<std::pair<std::string, std::size_t>> fix(Graph& graph, const std::ve
     } else if (repair == "cycles") {
       changed = fix_cycles(graph);
     } else if (repair == "inverse") {
-      changed = fix_mirror(graph, "broader", "narrower") + fix_mirror(graph, "narrower", "broader") + fix_mirror(graph, "hasTopConcept", "topConceptOf") +
-                fix_mirror(graph, "topConceptOf", "hasTopConcept");
+      changed = fix_mirror(graph, "broader", "narrower") + fix_mirror(graph, "narrower", "broader") +
+                fix_mirror(graph, "hasTopConcept", "topConceptOf") + fix_mirror(graph, "topConceptOf", "hasTopConcept");
     } else if (repair == "symmetric") {
-      changed = fix_mirror(graph, "related", "related") + fix_mirror(graph, "exactMatch", "exactMatch") + fix_mirror(graph, "closeMatch", "closeMatch");
+      changed = fix_mirror(graph, "related", "related") + fix_mirror(graph, "exactMatch", "exactMatch") +
+                fix_mirror(graph, "closeMatch", "closeMatch");
+    } else if (repair == "related") {
+      changed = fix_related(graph);
     } else if (repair == "redundant") {
       changed = fix_redundant(graph);
     } else if (repair == "top-concepts") {
       changed = fix_top_concepts(graph);
     } else {
-      throw usage_error("--fix {}: expected whitespace, default-language=TAG, pref-shortest, pref-longest, overlaps, cycles, inverse, symmetric, redundant or top-concepts", repair);
+      throw usage_error(
+          "--fix {}: expected whitespace, default-language=TAG, pref-shortest, pref-longest, overlaps, cycles, "
+          "related, inverse, symmetric, redundant or top-concepts",
+          repair);
     }
     out.emplace_back(repair, changed);
   }

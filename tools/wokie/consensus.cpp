@@ -299,10 +299,12 @@ void add_shared_words(std::vector<Candidate>& candidates, const std::vector<Sour
     const SourceText& source = sources[static_cast<std::size_t>(s)];
     if (script_share(source.text, script) > 0.9) alike[fold(source.text)].push_back(s);
   }
-  const bool nothing = std::none_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.partial; });
+  const bool nothing =
+      std::none_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.partial; });
   for (const auto& [folded, list] : alike) {
     std::set<std::string> languages;
-    for (const std::int64_t s : list) languages.insert(sources[static_cast<std::size_t>(s)].language);
+    for (const std::int64_t s : list)
+      languages.insert(sources[static_cast<std::size_t>(s)].language);
     const bool shared = languages.size() >= 2;
     if (!shared && !nothing) continue;
     for (const std::int64_t s : list)

@@ -1,7 +1,5 @@
 #include "http.hpp"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cctype>
 #include <chrono>
@@ -11,6 +9,7 @@
 #include <queue>
 #include <random>
 
+#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include "cli/error.hpp"
@@ -49,7 +48,8 @@ size_t on_header(char* data, size_t size, size_t count, void* target) {
   const std::size_t colon = line.find(':');
   if (colon != std::string::npos) {
     std::string name = line.substr(0, colon);
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    for (char& c : name)
+      c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (name == "retry-after") response.retry_after = parse_retry_after(line.substr(colon + 1), seconds_since_epoch());
   }
   return size * count;
@@ -72,7 +72,8 @@ std::unique_ptr<Transfer> start(const HttpRequest& request, std::size_t index, i
   CURL* easy = transfer->easy.get();
   if (easy == nullptr) throw absent_error("libcurl does not start");
   curl_slist* list = nullptr;
-  for (const std::string& header : request.headers) list = curl_slist_append(list, header.c_str());
+  for (const std::string& header : request.headers)
+    list = curl_slist_append(list, header.c_str());
   list = curl_slist_append(list, "Expect:");
   transfer->headers.reset(list);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
@@ -107,7 +108,8 @@ std::unique_ptr<Transfer> start(const HttpRequest& request, std::size_t index, i
 Verdict default_verdict(const HttpResponse& response) {
   switch (response.status) {
     case 200:
-    case 201: return Verdict::done;
+    case 201:
+      return Verdict::done;
     case 0:
     case 408:
     case 425:
@@ -115,8 +117,10 @@ Verdict default_verdict(const HttpResponse& response) {
     case 500:
     case 502:
     case 503:
-    case 504: return Verdict::retry;
-    default: return Verdict::failed;
+    case 504:
+      return Verdict::retry;
+    default:
+      return Verdict::failed;
   }
 }
 
@@ -129,7 +133,8 @@ std::optional<double> parse_retry_after(const std::string& value, double now) {
   const std::size_t first = value.find_first_not_of(" \t");
   if (first == std::string::npos) return std::nullopt;
   std::string text = value.substr(first);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+    text.pop_back();
   if (std::all_of(text.begin(), text.end(), [](char c) { return std::isdigit(static_cast<unsigned char>(c)); }))
     return text.size() > 8 ? 1e8 : std::stod(text);
   const time_t date = curl_getdate(text.c_str(), nullptr);
@@ -154,7 +159,8 @@ HttpCounts perform(const std::vector<HttpRequest>& requests, const HttpPolicy& p
   };
   std::priority_queue<Due, std::vector<Due>, std::greater<>> queue;
   const auto now = [] { return Clock::now(); };
-  for (std::size_t i = 0; i < requests.size(); ++i) queue.push({now(), i, 0});
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    queue.push({now(), i, 0});
   std::map<Transfer*, std::unique_ptr<Transfer>> running;
   std::mt19937_64 random(policy.seed);
   std::uniform_real_distribution<double> uniform(0, 1);
@@ -168,8 +174,10 @@ HttpCounts perform(const std::vector<HttpRequest>& requests, const HttpPolicy& p
   while (!queue.empty() || !running.empty()) {
     const bool stop = counts.broken || (policy.stop && policy.stop());
     if (stop)
-      for (; !queue.empty(); queue.pop()) finished(queue.top().request, HttpResponse{});
-    while (!queue.empty() && running.size() < static_cast<std::size_t>(policy.concurrency) && queue.top().when <= now() && next_slot <= now()) {
+      for (; !queue.empty(); queue.pop())
+        finished(queue.top().request, HttpResponse{});
+    while (!queue.empty() && running.size() < static_cast<std::size_t>(policy.concurrency) &&
+           queue.top().when <= now() && next_slot <= now()) {
       const Due due = queue.top();
       queue.pop();
       auto transfer = start(requests[due.request], due.request, due.attempt);
@@ -177,7 +185,8 @@ HttpCounts perform(const std::vector<HttpRequest>& requests, const HttpPolicy& p
       running.emplace(transfer.get(), std::move(transfer));
       ++counts.calls;
       if (policy.rate > 0)
-        next_slot = std::max(next_slot, now()) + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1 / policy.rate));
+        next_slot = std::max(next_slot, now()) +
+                    std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1 / policy.rate));
     }
     int active = 0;
     curl_multi_perform(multi.get(), &active);
@@ -203,7 +212,8 @@ HttpCounts perform(const std::vector<HttpRequest>& requests, const HttpPolicy& p
       } else if (verdict == Verdict::retry && attempt < policy.retries && !counts.broken) {
         ++counts.retries;
         const double delay = retry_delay(response, attempt, uniform(random));
-        queue.push({now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(delay)), request, attempt + 1});
+        queue.push({now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(delay)), request,
+                    attempt + 1});
       } else {
         give_up(request, response);
       }
@@ -212,7 +222,8 @@ HttpCounts perform(const std::vector<HttpRequest>& requests, const HttpPolicy& p
       curl_multi_poll(multi.get(), nullptr, 0, 50, nullptr);
     } else if (!queue.empty()) {
       const auto until = std::max(queue.top().when, next_slot) - now();
-      const auto wait = std::clamp<std::int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(until).count(), 0, 200);
+      const auto wait =
+          std::clamp<std::int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(until).count(), 0, 200);
       curl_multi_poll(multi.get(), nullptr, 0, static_cast<int>(wait), nullptr);
     }
   }

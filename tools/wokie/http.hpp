@@ -18,10 +18,10 @@ struct HttpRequest {
 };
 
 struct HttpResponse {
-  long status = 0;                          ///< 0: no answer
+  long status = 0;  ///< 0: no answer
   std::string body = {};
-  std::optional<double> retry_after = {};   ///< seconds
-  std::string error = {};                   ///< transport error; never holds the URL's query
+  std::optional<double> retry_after = {};  ///< seconds
+  std::string error = {};                  ///< transport error; never holds the URL's query
 };
 
 /// What is to be done with a response.
@@ -29,9 +29,9 @@ enum class Verdict { done, retry, failed };
 
 struct HttpPolicy {
   int concurrency = 4;
-  double rate = 0;      ///< requests per second; 0 without limit
+  double rate = 0;  ///< requests per second; 0 without limit
   int retries = 5;
-  int breaker = 5;      ///< consecutive hard failures after which nothing more is sent
+  int breaker = 5;  ///< consecutive hard failures after which nothing more is sent
   std::uint64_t seed = 1;
   std::function<bool()> stop = {};  ///< asked between requests: true sends nothing more
 };

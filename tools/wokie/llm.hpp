@@ -16,8 +16,8 @@ enum class Strategy { individual, batch, hierarchy, hierarchy_joint, select };
 struct ContextOptions {
   std::vector<std::string> fields = {"definition", "scopeNote", "note", "broader"};
   std::size_t characters = 1200;
-  std::string user = {};        ///< the user's own context
-  bool original_rule = false;   ///< the user's context only when neither term nor scheme has a description
+  std::string user = {};       ///< the user's own context
+  bool original_rule = false;  ///< the user's context only when neither term nor scheme has a description
 };
 
 struct Prompt {
@@ -53,12 +53,14 @@ std::vector<Prompt> translation_prompts(const LanguageModel& model, Strategy str
                                         const Thesaurus& thesaurus, std::size_t concept_index,
                                         const std::vector<SourceLabel>& labels, const std::string& target,
                                         const ContextOptions& context);
-Prompt rating_prompt(const LanguageModel& model, const Graph& graph, const Thesaurus& thesaurus, std::size_t concept_index,
-                     const std::vector<SourceLabel>& labels, const std::vector<std::string>& candidates,
-                     const std::string& target, const ContextOptions& context, const std::string& complaint, int attempt);
-Prompt select_prompt(const LanguageModel& model, const Graph& graph, const Thesaurus& thesaurus, std::size_t concept_index,
-                     const std::vector<SourceLabel>& labels, const std::vector<std::string>& candidates,
-                     const std::string& target, const ContextOptions& context, const std::string& complaint, int attempt);
+Prompt rating_prompt(const LanguageModel& model, const Graph& graph, const Thesaurus& thesaurus,
+                     std::size_t concept_index, const std::vector<SourceLabel>& labels,
+                     const std::vector<std::string>& candidates, const std::string& target,
+                     const ContextOptions& context, const std::string& complaint, int attempt);
+Prompt select_prompt(const LanguageModel& model, const Graph& graph, const Thesaurus& thesaurus,
+                     std::size_t concept_index, const std::vector<SourceLabel>& labels,
+                     const std::vector<std::string>& candidates, const std::string& target,
+                     const ContextOptions& context, const std::string& complaint, int attempt);
 
 /// The reply without thinking, code fences, prefixes and quotes (spec 2.3).
 std::string cleaned_reply(std::string_view reply);

@@ -44,7 +44,9 @@ std::vector<Prepared> prepare(const Side& side) {
   return out;
 }
 
-bool same_language(const Prepared& a, const Prepared& b) { return a.language == b.language || a.language.empty() || b.language.empty(); }
+bool same_language(const Prepared& a, const Prepared& b) {
+  return a.language == b.language || a.language.empty() || b.language.empty();
+}
 
 /// Numbers for strings, with document frequencies.
 class Vocabulary {
@@ -70,7 +72,8 @@ class Vocabulary {
 std::vector<std::string> trigrams_of(const std::string& text) {
   const std::u32string padded = U"  " + code_points(text) + U" ";
   std::set<std::string> out;
-  for (std::size_t i = 0; i + 3 <= padded.size(); ++i) out.insert(utf8(std::u32string_view(padded).substr(i, 3)));
+  for (std::size_t i = 0; i + 3 <= padded.size(); ++i)
+    out.insert(utf8(std::u32string_view(padded).substr(i, 3)));
   return {out.begin(), out.end()};
 }
 
@@ -79,18 +82,23 @@ using Vector = std::vector<std::pair<std::uint32_t, float>>;
 void normalise(Vector& vector) {
   std::sort(vector.begin(), vector.end());
   double sum = 0;
-  for (const auto& [id, weight] : vector) sum += weight * weight;
+  for (const auto& [id, weight] : vector)
+    sum += weight * weight;
   const auto length = static_cast<float>(std::sqrt(sum));
   if (length > 0)
-    for (auto& [id, weight] : vector) weight /= length;
+    for (auto& [id, weight] : vector)
+      weight /= length;
 }
 
 double dot(const Vector& a, const Vector& b) {
   double sum = 0;
   for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-    if (a[i].first < b[j].first) ++i;
-    else if (b[j].first < a[i].first) ++j;
-    else sum += a[i++].second * b[j++].second;
+    if (a[i].first < b[j].first)
+      ++i;
+    else if (b[j].first < a[i].first)
+      ++j;
+    else
+      sum += a[i++].second * b[j++].second;
   }
   return sum;
 }
@@ -107,7 +115,8 @@ void weigh_trigrams(std::vector<Prepared>& a, std::vector<Prepared>& b) {
   const auto documents = static_cast<double>(a.size() + b.size());
   for (auto* list : {&a, &b})
     for (Prepared& p : *list) {
-      for (auto& [id, weight] : p.trigrams) weight = static_cast<float>(vocabulary.idf(id, documents));
+      for (auto& [id, weight] : p.trigrams)
+        weight = static_cast<float>(vocabulary.idf(id, documents));
       normalise(p.trigrams);
     }
 }
@@ -116,14 +125,19 @@ void weigh_trigrams(std::vector<Prepared>& a, std::vector<Prepared>& b) {
 std::vector<std::map<std::string, Vector>> definitions(const Side& side, Vocabulary& vocabulary, bool count) {
   std::vector<std::map<std::string, Vector>> out(side.thesaurus->concepts.size());
   for (const Label& label : side.thesaurus->labels) {
-    if (label.property != Property::definition && label.property != Property::scope_note && label.property != Property::note) continue;
+    if (label.property != Property::definition && label.property != Property::scope_note &&
+        label.property != Property::note)
+      continue;
     const std::string language = short_code(split(canonical_tag(side.thesaurus->language(label)), '-')[0]);
     std::set<std::string> tokens;
     std::string word;
     for (const char32_t c : code_points(fold(side.graph->term(label.text).value))) {
-      if (is_letter(c)) append_utf8(word, c);
-      else if (word.size() > 3) tokens.insert(number_stem(word, language)), word.clear();
-      else word.clear();
+      if (is_letter(c))
+        append_utf8(word, c);
+      else if (word.size() > 3)
+        tokens.insert(number_stem(word, language)), word.clear();
+      else
+        word.clear();
     }
     if (word.size() > 3) tokens.insert(number_stem(word, language));
     Vector& vector = out[static_cast<std::size_t>(label.concept_index)][language];
@@ -159,8 +173,10 @@ class Collector {
     compare_definitions();
     std::vector<Pair> out;
     out.reserve(pairs_.size());
-    for (auto& [key, pair] : pairs_) out.push_back(pair);
-    std::sort(out.begin(), out.end(), [](const Pair& x, const Pair& y) { return std::pair(x.left, x.right) < std::pair(y.left, y.right); });
+    for (auto& [key, pair] : pairs_)
+      out.push_back(pair);
+    std::sort(out.begin(), out.end(),
+              [](const Pair& x, const Pair& y) { return std::pair(x.left, x.right) < std::pair(y.left, y.right); });
     return out;
   }
 
@@ -170,7 +186,9 @@ class Collector {
     if (added) found->second.left = l, found->second.right = r;
     return found->second;
   }
-  static void raise(Pair& p, Feature feature, double value) { p.features[feature] = std::max(p.features[feature], value); }
+  static void raise(Pair& p, Feature feature, double value) {
+    p.features[feature] = std::max(p.features[feature], value);
+  }
 
   void by_equal_labels() {
     std::unordered_map<std::string, std::vector<std::size_t>> folded, number;
@@ -188,7 +206,8 @@ class Collector {
         }
       if (const auto found = number.find(p.number); found != number.end())
         for (const std::size_t j : found->second)
-          if (same_language(p, b_[j])) raise(pair(p.owner, b_[j].owner), exact_number, p.preferred && b_[j].preferred ? 1.0 : 0.8);
+          if (same_language(p, b_[j]))
+            raise(pair(p.owner, b_[j].owner), exact_number, p.preferred && b_[j].preferred ? 1.0 : 0.8);
     }
   }
 
@@ -196,7 +215,8 @@ class Collector {
   void by_trigrams() {
     std::unordered_map<std::uint32_t, std::vector<std::pair<std::size_t, float>>> index;
     for (std::size_t j = 0; j < b_.size(); ++j)
-      for (const auto& [id, weight] : b_[j].trigrams) index[id].emplace_back(j, weight);
+      for (const auto& [id, weight] : b_[j].trigrams)
+        index[id].emplace_back(j, weight);
     std::vector<std::vector<std::pair<float, std::size_t>>> best(a_.size());
 #pragma omp parallel
     {
@@ -206,7 +226,8 @@ class Collector {
       for (std::size_t i = 0; i < a_.size(); ++i) {
         for (const auto& [id, weight] : a_[i].trigrams) {
           const auto found = index.find(id);
-          if (found == index.end() || found->second.size() > 4000) continue;  // grams of nearly every label tell nothing
+          if (found == index.end() || found->second.size() > 4000)
+            continue;  // grams of nearly every label tell nothing
           for (const auto& [j, other] : found->second) {
             if (score[j] == 0) touched.push_back(j);
             score[j] += weight * other;
@@ -217,19 +238,24 @@ class Collector {
           score[j] = 0;
         }
         touched.clear();
-        std::sort(best[i].begin(), best[i].end(), [](const auto& x, const auto& y) { return x.first != y.first ? x.first > y.first : x.second < y.second; });
+        std::sort(best[i].begin(), best[i].end(), [](const auto& x, const auto& y) {
+          return x.first != y.first ? x.first > y.first : x.second < y.second;
+        });
         if (best[i].size() > 20) best[i].resize(20);
       }
     }
     for (std::size_t i = 0; i < a_.size(); ++i)
-      for (const auto& [score, j] : best[i]) raise(pair(a_[i].owner, b_[j].owner), trigram_cosine, std::min(1.0, dot(a_[i].trigrams, b_[j].trigrams)));
+      for (const auto& [score, j] : best[i])
+        raise(pair(a_[i].owner, b_[j].owner), trigram_cosine, std::min(1.0, dot(a_[i].trigrams, b_[j].trigrams)));
   }
 
   /// Labels of `from` translated into every language that `to` has and their concept lacks.
   void by_translation(const std::vector<Prepared>& from, const std::vector<Prepared>& to, bool swapped) {
     std::set<std::string> own, targets;
-    for (const Prepared& p : from) own.insert(p.language);
-    for (const Prepared& p : to) targets.insert(p.language);
+    for (const Prepared& p : from)
+      own.insert(p.language);
+    for (const Prepared& p : to)
+      targets.insert(p.language);
     targets.erase("");
     for (const std::string& target : targets) {
       std::unordered_map<std::string, std::vector<std::size_t>> folded, number;
@@ -241,18 +267,21 @@ class Collector {
       std::vector<SourceText> sources;
       std::vector<std::size_t> place;
       for (std::size_t i = 0; i < from.size(); ++i)
-        if (from[i].language != target && !from[i].language.empty()) sources.push_back({from[i].language, from[i].text}), place.push_back(i);
+        if (from[i].language != target && !from[i].language.empty())
+          sources.push_back({from[i].language, from[i].text}), place.push_back(i);
       if (sources.empty()) continue;
       const auto answers = translate_(sources, target);
       for (std::size_t k = 0; k < sources.size(); ++k) {
         const Prepared& p = from[place[k]];
         std::map<std::string, double> top;
-        for (const Proposal& proposal : answers[k]) top[proposal.voter] = std::max(top[proposal.voter], proposal.probability);
+        for (const Proposal& proposal : answers[k])
+          top[proposal.voter] = std::max(top[proposal.voter], proposal.probability);
         for (const Proposal& proposal : answers[k]) {
           if (proposal.partial) continue;
           const double relative = proposal.probability / top[proposal.voter];
           if (relative < 0.05) continue;
-          const double value = (0.5 + 0.5 * relative) * (proposal.voter == "compose" || proposal.voter == "cognate" ? 0.85 : 1.0);
+          const double value =
+              (0.5 + 0.5 * relative) * (proposal.voter == "compose" || proposal.voter == "cognate" ? 0.85 : 1.0);
           const auto hit = [&](const auto& index, const std::string& key, double share) {
             const auto found = index.find(key);
             if (found == index.end()) return;
@@ -273,13 +302,18 @@ class Collector {
     Vocabulary vocabulary;
     for (const auto* list : {&a_, &b_})
       for (const Prepared& p : *list)
-        for (const std::string& token : p.tokens) vocabulary.seen(vocabulary.add(token));
+        for (const std::string& token : p.tokens)
+          vocabulary.seen(vocabulary.add(token));
     const auto documents = static_cast<double>(a_.size() + b_.size());
-    std::vector<std::vector<std::size_t>> of_left(left_.thesaurus->concepts.size()), of_right(right_.thesaurus->concepts.size());
-    for (std::size_t i = 0; i < a_.size(); ++i) of_left[a_[i].owner].push_back(i);
-    for (std::size_t j = 0; j < b_.size(); ++j) of_right[b_[j].owner].push_back(j);
+    std::vector<std::vector<std::size_t>> of_left(left_.thesaurus->concepts.size()),
+        of_right(right_.thesaurus->concepts.size());
+    for (std::size_t i = 0; i < a_.size(); ++i)
+      of_left[a_[i].owner].push_back(i);
+    for (std::size_t j = 0; j < b_.size(); ++j)
+      of_right[b_[j].owner].push_back(j);
     std::vector<Pair*> list;
-    for (auto& [key, p] : pairs_) list.push_back(&p);
+    for (auto& [key, p] : pairs_)
+      list.push_back(&p);
 #pragma omp parallel for schedule(dynamic, 64)
     for (std::size_t n = 0; n < list.size(); ++n) {
       Pair& p = *list[n];
@@ -294,9 +328,12 @@ class Collector {
     }
   }
 
-  static double overlap(const std::vector<std::string>& a, const std::vector<std::string>& b, const Vocabulary& vocabulary, double documents) {
+  static double overlap(const std::vector<std::string>& a, const std::vector<std::string>& b,
+                        const Vocabulary& vocabulary, double documents) {
     double common = 0, all = 0;
-    const auto weight = [&](const std::string& token) { return vocabulary.idf(static_cast<std::uint32_t>(vocabulary.find(token)), documents); };
+    const auto weight = [&](const std::string& token) {
+      return vocabulary.idf(static_cast<std::uint32_t>(vocabulary.find(token)), documents);
+    };
     for (const std::string& token : a) {
       all += weight(token);
       if (std::find(b.begin(), b.end(), token) != b.end()) common += weight(token);
@@ -313,12 +350,14 @@ class Collector {
     for (auto* side : {&left, &right})
       for (auto& concept_texts : *side)
         for (auto& [language, vector] : concept_texts) {
-          for (auto& [id, weight] : vector) weight = static_cast<float>(vocabulary.idf(id, documents));
+          for (auto& [id, weight] : vector)
+            weight = static_cast<float>(vocabulary.idf(id, documents));
           normalise(vector);
         }
     for (auto& [key, p] : pairs_)
       for (const auto& [language, vector] : left[p.left])
-        if (const auto found = right[p.right].find(language); found != right[p.right].end()) raise(p, definition, std::min(1.0, dot(vector, found->second)));
+        if (const auto found = right[p.right].find(language); found != right[p.right].end())
+          raise(p, definition, std::min(1.0, dot(vector, found->second)));
   }
 
   const Side& left_;
@@ -328,24 +367,28 @@ class Collector {
   std::unordered_map<Key, Pair, KeyHash> pairs_;
 };
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
 
 }  // namespace
 
 std::vector<std::string> feature_names() {
-  return {"exact_preferred", "exact_any", "exact_number", "token_overlap", "trigram_cosine", "jaro_winkler", "isub", "translated",
-          "translated_back", "definition", "parents", "children", "shared_language"};
+  return {"exact_preferred", "exact_any", "exact_number",   "token_overlap",   "trigram_cosine",
+          "jaro_winkler",    "isub",      "translated",     "translated_back", "definition",
+          "parents",         "children",  "shared_language"};
 }
 
 double MatchModel::operator()(const std::array<double, feature_count>& features) const {
   double sum = intercept;
-  for (std::size_t f = 0; f < feature_count; ++f) sum += weight[f] * features[f];
+  for (std::size_t f = 0; f < feature_count; ++f)
+    sum += weight[f] * features[f];
   return sigmoid(sum);
 }
 
 MatchModel MatchModel::shipped() {
   MatchModel model;
-  model.intercept = -5.2;
+  model.intercept = -4.8;
   model.weight[exact_preferred] = 1.6;
   model.weight[exact_any] = 2.2;
   model.weight[exact_number] = 2.6;
@@ -367,7 +410,8 @@ MatchModel MatchModel::fit(const std::vector<Pair>& pairs, const std::vector<boo
   std::array<double, n> beta{};
   for (int round = 0; round < 25; ++round) {
     std::array<std::array<double, n + 1>, n> system{};
-    for (std::size_t i = 0; i < n; ++i) system[i][i] = 1, system[i][n] = -beta[i];
+    for (std::size_t i = 0; i < n; ++i)
+      system[i][i] = 1, system[i][n] = -beta[i];
     for (std::size_t k = 0; k < pairs.size(); ++k) {
       std::array<double, n> x{};
       x[0] = 1;
@@ -375,21 +419,25 @@ MatchModel MatchModel::fit(const std::vector<Pair>& pairs, const std::vector<boo
       const double p = sigmoid(std::inner_product(x.begin(), x.end(), beta.begin(), 0.0));
       const double weight = std::max(p * (1 - p), 1e-6), error = (right[k] ? 1.0 : 0.0) - p;
       for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t j = 0; j < n; ++j) system[i][j] += weight * x[i] * x[j];
+        for (std::size_t j = 0; j < n; ++j)
+          system[i][j] += weight * x[i] * x[j];
         system[i][n] += error * x[i];
       }
     }
     for (std::size_t i = 0; i < n; ++i) {  // Gauss-Jordan: the matrix is positive definite
       const double pivot = system[i][i];
-      for (double& value : system[i]) value /= pivot;
+      for (double& value : system[i])
+        value /= pivot;
       for (std::size_t j = 0; j < n; ++j) {
         if (j == i) continue;
         const double factor = system[j][i];
-        for (std::size_t c = 0; c <= n; ++c) system[j][c] -= factor * system[i][c];
+        for (std::size_t c = 0; c <= n; ++c)
+          system[j][c] -= factor * system[i][c];
       }
     }
     double step = 0;
-    for (std::size_t i = 0; i < n; ++i) beta[i] += system[i][n], step = std::max(step, std::abs(system[i][n]));
+    for (std::size_t i = 0; i < n; ++i)
+      beta[i] += system[i][n], step = std::max(step, std::abs(system[i][n]));
     if (step < 1e-8) break;
   }
   MatchModel model;
@@ -398,11 +446,15 @@ MatchModel MatchModel::fit(const std::vector<Pair>& pairs, const std::vector<boo
   return model;
 }
 
-std::vector<Pair> candidate_pairs(const Side& left, const Side& right, const Translate& translate) { return Collector(left, right, translate).run(); }
+std::vector<Pair> candidate_pairs(const Side& left, const Side& right, const Translate& translate) {
+  return Collector(left, right, translate).run();
+}
 
-void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchModel& model, double damping) {
+void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchModel& model,
+                 double damping) {
   std::unordered_map<Key, std::size_t, KeyHash> place;
-  for (std::size_t i = 0; i < pairs.size(); ++i) place[{pairs[i].left, pairs[i].right}] = i;
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    place[{pairs[i].left, pairs[i].right}] = i;
   std::vector<double> own(pairs.size());
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     pairs[i].features[parents] = pairs[i].features[children] = 0;
@@ -412,7 +464,9 @@ void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, 
     double best = 0;
     for (const std::int64_t l : a.list(p.left))
       for (const std::int64_t r : b.list(p.right))
-        if (const auto found = place.find({static_cast<std::size_t>(l), static_cast<std::size_t>(r)}); found != place.end()) best = std::max(best, own[found->second]);
+        if (const auto found = place.find({static_cast<std::size_t>(l), static_cast<std::size_t>(r)});
+            found != place.end())
+          best = std::max(best, own[found->second]);
     return best;
   };
   for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -429,7 +483,9 @@ void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, 
 std::vector<std::ptrdiff_t> best_assignment(const std::vector<double>& gain, std::size_t rows, std::size_t columns) {
   // Shortest augmenting paths with potentials (Jonker and Volgenant 1987) on costs -gain; square with zeros.
   const std::size_t n = std::max(rows, columns);
-  const auto cost = [&](std::size_t i, std::size_t j) { return i < rows && j < columns ? -gain[i * columns + j] : 0.0; };
+  const auto cost = [&](std::size_t i, std::size_t j) {
+    return i < rows && j < columns ? -gain[i * columns + j] : 0.0;
+  };
   std::vector<double> u(n + 1, 0), v(n + 1, 0);
   std::vector<std::size_t> match(n + 1, 0), way(n + 1, 0);
   for (std::size_t i = 1; i <= n; ++i) {
@@ -449,8 +505,10 @@ std::vector<std::ptrdiff_t> best_assignment(const std::vector<double>& gain, std
         if (least[j] < delta) delta = least[j], j1 = j;
       }
       for (std::size_t j = 0; j <= n; ++j) {
-        if (used[j]) u[match[j]] += delta, v[j] -= delta;
-        else least[j] -= delta;
+        if (used[j])
+          u[match[j]] += delta, v[j] -= delta;
+        else
+          least[j] -= delta;
       }
       j0 = j1;
     } while (match[j0] != 0);
@@ -470,9 +528,11 @@ std::vector<std::ptrdiff_t> best_assignment(const std::vector<double>& gain, std
 
 namespace {
 
-std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::vector<std::size_t>& kept, bool hungarian) {
+std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::vector<std::size_t>& kept,
+                                    bool hungarian) {
   std::vector<std::size_t> order = kept;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return pairs[a].similarity > pairs[b].similarity; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return pairs[a].similarity > pairs[b].similarity; });
   if (!hungarian) {
     std::set<std::size_t> left, right;
     std::vector<std::size_t> out;
@@ -486,14 +546,17 @@ std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::v
   }
   // Components of the graph of kept pairs, each solved by itself.
   std::map<std::pair<int, std::size_t>, std::pair<int, std::size_t>> parent;
-  const std::function<std::pair<int, std::size_t>(std::pair<int, std::size_t>)> find = [&](std::pair<int, std::size_t> x) {
-    auto& up = parent.try_emplace(x, x).first->second;
-    if (up != x) up = find(up);
-    return parent[x];
-  };
-  for (const std::size_t i : kept) parent[find({0, pairs[i].left})] = find({1, pairs[i].right});
+  const std::function<std::pair<int, std::size_t>(std::pair<int, std::size_t>)> find =
+      [&](std::pair<int, std::size_t> x) {
+        auto& up = parent.try_emplace(x, x).first->second;
+        if (up != x) up = find(up);
+        return parent[x];
+      };
+  for (const std::size_t i : kept)
+    parent[find({0, pairs[i].left})] = find({1, pairs[i].right});
   std::map<std::pair<int, std::size_t>, std::vector<std::size_t>> components;
-  for (const std::size_t i : kept) components[find({0, pairs[i].left})].push_back(i);
+  for (const std::size_t i : kept)
+    components[find({0, pairs[i].left})].push_back(i);
   std::vector<std::size_t> out;
   for (const auto& [root, members] : components) {
     if (members.size() == 1) {
@@ -501,7 +564,8 @@ std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::v
       continue;
     }
     std::vector<std::size_t> rows, columns;
-    for (const std::size_t i : members) rows.push_back(pairs[i].left), columns.push_back(pairs[i].right);
+    for (const std::size_t i : members)
+      rows.push_back(pairs[i].left), columns.push_back(pairs[i].right);
     for (auto* list : {&rows, &columns}) {
       std::sort(list->begin(), list->end());
       list->erase(std::unique(list->begin(), list->end()), list->end());
@@ -515,7 +579,8 @@ std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::v
     std::map<Key, std::size_t> which;
     for (const std::size_t i : members) {
       const auto r = static_cast<std::size_t>(std::lower_bound(rows.begin(), rows.end(), pairs[i].left) - rows.begin());
-      const auto c = static_cast<std::size_t>(std::lower_bound(columns.begin(), columns.end(), pairs[i].right) - columns.begin());
+      const auto c =
+          static_cast<std::size_t>(std::lower_bound(columns.begin(), columns.end(), pairs[i].right) - columns.begin());
       gain[r * columns.size() + c] = pairs[i].similarity;
       which[{r, c}] = i;
     }
@@ -527,7 +592,8 @@ std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::v
 }
 
 /// a -> x and b -> y cross when a is above b but x is below y: the weaker one goes.
-void drop_crossing(const std::vector<Pair>& pairs, std::vector<std::size_t>& kept, const Side& left, const Side& right) {
+void drop_crossing(const std::vector<Pair>& pairs, std::vector<std::size_t>& kept, const Side& left,
+                   const Side& right) {
   const auto is_above = [](const Thesaurus& t, std::size_t high, std::size_t low) {
     const auto chain = chain_of(t, low);
     return std::find(chain.begin(), chain.end() - 1, high) != chain.end() - 1;
@@ -545,24 +611,33 @@ void drop_crossing(const std::vector<Pair>& pairs, std::vector<std::size_t>& kep
 
 }  // namespace
 
-std::vector<Mapping> select_mappings(const std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchOptions& options) {
+std::vector<Mapping> select_mappings(const std::vector<Pair>& pairs, const Side& left, const Side& right,
+                                     const MatchOptions& options) {
   std::vector<std::size_t> kept;
   for (std::size_t i = 0; i < pairs.size(); ++i)
     if (pairs[i].similarity >= options.threshold) kept.push_back(i);
-  if (options.selection != MatchOptions::Selection::many) kept = one_to_one(pairs, kept, options.selection == MatchOptions::Selection::hungarian);
+  if (options.selection != MatchOptions::Selection::many)
+    kept = one_to_one(pairs, kept, options.selection == MatchOptions::Selection::hungarian);
   if (kept.size() < 5000) drop_crossing(pairs, kept, left, right);
   std::vector<Mapping> out;
-  const auto iri = [](const Side& side, std::size_t c) { return std::string(side.graph->term(side.thesaurus->concepts[c]).value); };
+  const auto iri = [](const Side& side, std::size_t c) {
+    return std::string(side.graph->term(side.thesaurus->concepts[c]).value);
+  };
   for (const std::size_t i : kept) {
     const Pair& p = pairs[i];
-    Mapping mapping{iri(left, p.left), iri(right, p.right), p.similarity >= options.exact_from ? "=" : "~", std::min(p.similarity, 1.0), {}};
+    Mapping mapping{iri(left, p.left),
+                    iri(right, p.right),
+                    p.similarity >= options.exact_from ? "=" : "~",
+                    std::min(p.similarity, 1.0),
+                    {}};
     mapping.features.assign(p.features.begin(), p.features.end());
-    if (options.hierarchy_types && p.features[exact_any] == 0 && p.features[exact_number] == 0 && p.features[token_overlap] > 0 &&
-        p.features[translated] == 0 && p.features[translated_back] == 0) {
+    if (options.hierarchy_types && p.features[exact_any] == 0 && p.features[exact_number] == 0 &&
+        p.features[token_overlap] > 0 && p.features[translated] == 0 && p.features[translated_back] == 0) {
       const auto longest = [](const Side& side, std::size_t c) {
         std::size_t count = 0;
         for (std::size_t l = side.thesaurus->label_begin(c); l < side.thesaurus->label_end(c); ++l)
-          if (side.thesaurus->labels[l].property == Property::pref_label) count = std::max(count, words(side.graph->term(side.thesaurus->labels[l].text).value).size());
+          if (side.thesaurus->labels[l].property == Property::pref_label)
+            count = std::max(count, words(side.graph->term(side.thesaurus->labels[l].text).value).size());
         return count;
       };
       const std::size_t a = longest(left, p.left), b = longest(right, p.right);
@@ -570,7 +645,8 @@ std::vector<Mapping> select_mappings(const std::vector<Pair>& pairs, const Side&
     }
     out.push_back(std::move(mapping));
   }
-  std::sort(out.begin(), out.end(), [](const Mapping& a, const Mapping& b) { return std::tie(a.left, a.right) < std::tie(b.left, b.right); });
+  std::sort(out.begin(), out.end(),
+            [](const Mapping& a, const Mapping& b) { return std::tie(a.left, a.right) < std::tie(b.left, b.right); });
   return out;
 }
 
@@ -583,7 +659,8 @@ AlignmentScore score_alignment(const std::vector<Mapping>& found, const std::vec
   };
   const auto a = set_of(found), b = set_of(reference);
   AlignmentScore score{0, a.size(), b.size()};
-  for (const auto& pair : a) score.right += b.contains(pair) ? 1 : 0;
+  for (const auto& pair : a)
+    score.right += b.contains(pair) ? 1 : 0;
   return score;
 }
 

@@ -67,16 +67,19 @@ struct Mapping {
 };
 
 /// Translations of labels, as OfflineEngine::propose gives them.
-using Translate = std::function<std::vector<std::vector<Proposal>>(const std::vector<SourceText>&, const std::string& target)>;
+using Translate =
+    std::function<std::vector<std::vector<Proposal>>(const std::vector<SourceText>&, const std::string& target)>;
 
 /// Candidate pairs with their features; `translate` may be empty.
 std::vector<Pair> candidate_pairs(const Side& left, const Side& right, const Translate& translate);
 
 /// Similarities by the model, one round of propagation along the hierarchy.
-void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchModel& model, double damping);
+void score_pairs(std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchModel& model,
+                 double damping);
 
 /// Threshold, one-to-one selection, repair of crossing hierarchy pairs, types.
-std::vector<Mapping> select_mappings(const std::vector<Pair>& pairs, const Side& left, const Side& right, const MatchOptions& options);
+std::vector<Mapping> select_mappings(const std::vector<Pair>& pairs, const Side& left, const Side& right,
+                                     const MatchOptions& options);
 
 /// Assignment of rows to columns with the greatest sum (Hungarian method); -1 for rows that stay alone. Row-major.
 std::vector<std::ptrdiff_t> best_assignment(const std::vector<double>& gain, std::size_t rows, std::size_t columns);
@@ -85,15 +88,19 @@ struct AlignmentScore {
   std::size_t right = 0, found = 0, expected = 0;
   double precision() const { return found == 0 ? 0 : static_cast<double>(right) / static_cast<double>(found); }
   double recall() const { return expected == 0 ? 0 : static_cast<double>(right) / static_cast<double>(expected); }
-  double f1() const { return found + expected == 0 ? 0 : 2.0 * static_cast<double>(right) / static_cast<double>(found + expected); }
+  double f1() const {
+    return found + expected == 0 ? 0 : 2.0 * static_cast<double>(right) / static_cast<double>(found + expected);
+  }
 };
 /// Counts pairs of relation "=" (close ones count as well when `close`), each once.
-AlignmentScore score_alignment(const std::vector<Mapping>& found, const std::vector<Mapping>& reference, bool close = true);
+AlignmentScore score_alignment(const std::vector<Mapping>& found, const std::vector<Mapping>& reference,
+                               bool close = true);
 
 /// Alignments in RDF (Alignment API cells or SKOS mapping triples), SSSOM TSV, CSV.
 std::vector<Mapping> mappings_of(const Graph& graph);
 std::vector<Mapping> read_mapping_table(std::string_view text, const std::string& name);
-std::string write_alignment_rdf(const std::vector<Mapping>& mappings, const std::string& left, const std::string& right);
+std::string write_alignment_rdf(const std::vector<Mapping>& mappings, const std::string& left,
+                                const std::string& right);
 std::string write_sssom(const std::vector<Mapping>& mappings);
 std::string write_mapping_csv(const std::vector<Mapping>& mappings);
 Graph mapping_graph(const std::vector<Mapping>& mappings);

@@ -90,10 +90,8 @@ std::optional<Format> sniff_format(std::string_view text) {
   if (starts_with_keyword(rest, "<?xml") || rest.starts_with("<!") || rest.starts_with("<rdf:RDF"))
     return Format::rdfxml;
   const std::size_t end = rest.find_first_of("> \n");
-  // <scheme:...> is an IRI in Turtle; <name attribute= or <name> is XML.
-  if (end != std::string_view::npos && rest[end] == '>' && rest.substr(0, end).find(':') != std::string_view::npos)
-    return Format::turtle;
-  return rest.substr(0, 2) == "<>" ? Format::turtle : Format::rdfxml;
+  // <...> is an IRI in Turtle; an RDF/XML root has attributes, its namespaces at least.
+  return end != std::string_view::npos && rest[end] == '>' ? Format::turtle : Format::rdfxml;
 }
 
 Graph read_rdf(std::string_view text, Format format, const ReadOptions& options) {

@@ -18,7 +18,8 @@ namespace fachwerk::wokie {
 namespace fs = std::filesystem;
 
 std::string cache_folder() {
-  if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder != nullptr && *folder != 0) return std::string(folder) + "/wokie";
+  if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder != nullptr && *folder != 0)
+    return std::string(folder) + "/wokie";
   if (const char* home = std::getenv("HOME"); home != nullptr && *home != 0) return std::string(home) + "/.cache/wokie";
   return (fs::temp_directory_path() / "wokie").string();
 }
@@ -57,7 +58,8 @@ void add_thesaurus_memory(Memory& memory, const Graph& graph, const Thesaurus& t
     for (std::size_t i = thesaurus.label_begin(c); i < thesaurus.label_end(c); ++i) {
       const Label& label = thesaurus.labels[i];
       if (label.property != Property::pref_label || label.language < 0) continue;
-      labels.emplace_back(short_code(split(canonical_tag(thesaurus.language(label)), '-')[0]), nfc(graph.term(label.text).value));
+      labels.emplace_back(short_code(split(canonical_tag(thesaurus.language(label)), '-')[0]),
+                          nfc(graph.term(label.text).value));
     }
     for (const auto& [from, text] : labels)
       for (const auto& [to, other] : labels)
@@ -69,7 +71,8 @@ namespace {
 
 /// Text between tags, with the five XML entities undone. Memories are read without resolving anything else.
 std::string xml_unescaped(std::string text) {
-  for (const auto& [from, to] : {std::pair{"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&apos;", "'"}, {"&amp;", "&"}})
+  for (const auto& [from, to] :
+       {std::pair{"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&apos;", "'"}, {"&amp;", "&"}})
     text = replaced(std::move(text), from, to);
   return text;
 }
@@ -111,13 +114,16 @@ void add_memory(Memory& memory, const std::string& path) {
     const auto rows = csv_rows(text, delimiter);
     if (!rows.empty() && (rows[0].empty() || rows[0][0] != "uri")) {
       for (const std::string& tag : rows[0])
-        if (!parse_language_tag(tag)) throw bad_input("{}:1: expected language tags as header, found \"{}\"", path, tag);
+        if (!parse_language_tag(tag))
+          throw bad_input("{}:1: expected language tags as header, found \"{}\"", path, tag);
       for (std::size_t r = 1; r < rows.size(); ++r) {
-        if (rows[r].size() != rows[0].size()) throw bad_input("{}:{}: expected {} fields, found {}", path, r + 1, rows[0].size(), rows[r].size());
+        if (rows[r].size() != rows[0].size())
+          throw bad_input("{}:{}: expected {} fields, found {}", path, r + 1, rows[0].size(), rows[r].size());
         for (std::size_t a = 0; a < rows[r].size(); ++a)
           for (std::size_t b = 0; b < rows[r].size(); ++b)
             if (a != b && !is_blank(rows[r][a]) && !is_blank(rows[r][b]))
-              memory.add(short_code(canonical_tag(rows[0][a])), nfc(trimmed(rows[r][a])), short_code(canonical_tag(rows[0][b])), nfc(trimmed(rows[r][b])));
+              memory.add(short_code(canonical_tag(rows[0][a])), nfc(trimmed(rows[r][a])),
+                         short_code(canonical_tag(rows[0][b])), nfc(trimmed(rows[r][b])));
       }
       return;
     }
@@ -134,7 +140,8 @@ Glossary read_glossary(const std::string& path) {
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const auto& row = rows[r];
     if (r == 0 && !row.empty() && row[0] == "term") continue;
-    if (row.size() < 3 || row.size() > 4) throw bad_input("{}:{}: expected term, language, [target language,] translation or keep", path, r + 1);
+    if (row.size() < 3 || row.size() > 4)
+      throw bad_input("{}:{}: expected term, language, [target language,] translation or keep", path, r + 1);
     out[{fold(row[0]), row[1]}][row.size() == 4 ? row[2] : std::string{}] = nfc(row.back());
   }
   return out;
@@ -151,10 +158,12 @@ std::string install_hint(const std::vector<std::string>& from, const std::string
     if (target != "eng") packages.insert("dict-freedict-eng-" + target);
     static const std::set<std::string> romance = {"spa", "fra", "ita", "por", "cat"};
     if (source == "eng" && romance.contains(target)) packages.insert({"apertium-eng-spa", "apertium-eng-cat"});
-    if (romance.contains(source) && romance.contains(target)) packages.insert({"apertium-fr-es", "apertium-fra-cat", "apertium-spa-ita", "apertium-es-pt"});
+    if (romance.contains(source) && romance.contains(target))
+      packages.insert({"apertium-fr-es", "apertium-fra-cat", "apertium-spa-ita", "apertium-es-pt"});
   }
   std::string out = "apt install";
-  for (const std::string& package : packages) out += " " + package;
+  for (const std::string& package : packages)
+    out += " " + package;
   return out;
 }
 

@@ -12,12 +12,13 @@
 #include "llm.hpp"
 #include "offline.hpp"
 
-/// Online translation services and chat models by their documented interfaces (spec 2.6). Every base URL can be replaced.
+/// Online translation services and chat models by their documented interfaces (spec 2.6). Every base URL can be
+/// replaced.
 namespace fachwerk::wokie {
 
 /// What the configuration knows of a service. Keys live here only, and nowhere in logs or outputs.
 struct ServiceSettings {
-  std::string name;       ///< "libretranslate", "deepl", ..., "generic:NAME"
+  std::string name;  ///< "libretranslate", "deepl", ..., "generic:NAME"
   std::string endpoint = {};
   std::string key = {};
   std::string region = {}, project = {}, email = {};
@@ -34,10 +35,13 @@ struct WireFormat {
   std::size_t batch_bytes = 20000;  ///< bytes of text a request
   /// The service's code of a language; empty if it has none.
   std::function<std::string(const std::string& language, bool target)> code;
-  std::function<HttpRequest(const ServiceSettings&, const std::string& from, const std::string& to, const std::vector<std::string>& texts)> request;
+  std::function<HttpRequest(const ServiceSettings&, const std::string& from, const std::string& to,
+                            const std::vector<std::string>& texts)>
+      request;
   enum class Outcome { ok, retry, unsupported, quota, failed };
   /// Reads an answer to `count` texts.
-  std::function<Outcome(const HttpResponse&, std::size_t count, std::vector<std::string>& texts, std::string& message)> read;
+  std::function<Outcome(const HttpResponse&, std::size_t count, std::vector<std::string>& texts, std::string& message)>
+      read;
 };
 
 /// Names of all services, in the order of the documentation.
@@ -104,7 +108,9 @@ class OnlineModel {
 };
 
 /// A program that translates: lines "id TAB text" in, "id TAB translation" out.
-std::vector<std::vector<Proposal>> propose_by_command(const std::string& command, const std::vector<SourceText>& sources, const std::string& target);
+std::vector<std::vector<Proposal>> propose_by_command(const std::string& command,
+                                                      const std::vector<SourceText>& sources,
+                                                      const std::string& target);
 
 /// USD per million tokens (in, out) of a model, per million characters of a service; nothing when unknown.
 std::optional<std::pair<double, double>> price_of(const std::string& name);

@@ -11,7 +11,9 @@
 namespace fachwerk::wokie {
 namespace {
 
-std::string base_of(std::string_view tag) { return short_code(split(canonical_tag(tag), '-')[0]); }
+std::string base_of(std::string_view tag) {
+  return short_code(split(canonical_tag(tag), '-')[0]);
+}
 
 /// One label to make, or (with gold) one that exists and shows how good the voters are.
 struct Item {
@@ -65,14 +67,17 @@ class Translator {
           if (matches_language(tag, target, options_.exact_tags)) {
             item.gold.push_back(text);
             const bool own = providers_.own_labels.contains(label.text);
-            if (options_.overwrite == Overwrite::none || (options_.overwrite == Overwrite::own && !own)) replaceable = false;
+            if (options_.overwrite == Overwrite::none || (options_.overwrite == Overwrite::own && !own))
+              replaceable = false;
           } else if (wanted_source(tag, target)) {
-            const auto [at, added] = number.try_emplace({base_of(tag), nfc(text)}, static_cast<std::int64_t>(work.sources.size()));
+            const auto [at, added] =
+                number.try_emplace({base_of(tag), nfc(text)}, static_cast<std::int64_t>(work.sources.size()));
             if (added) {
               work.sources.push_back({base_of(tag), nfc(text)});
               work.source_tags.push_back(tag);
             }
-            if (std::find(item.sources.begin(), item.sources.end(), at->second) == item.sources.end()) item.sources.push_back(at->second);
+            if (std::find(item.sources.begin(), item.sources.end(), at->second) == item.sources.end())
+              item.sources.push_back(at->second);
           }
         }
         const bool missing = item.gold.empty() || replaceable;
@@ -137,15 +142,18 @@ class Translator {
       records.push_back(std::move(record));
     }
     make_unique(thesaurus, target, records, votes, convention, target_base);
-    for (TranslationRecord& record : records) add(thesaurus, record, target);
+    for (TranslationRecord& record : records)
+      add(thesaurus, record, target);
   }
 
-  std::vector<std::vector<Proposal>> all_proposals(const std::vector<SourceText>& sources, const std::string& target) const {
+  std::vector<std::vector<Proposal>> all_proposals(const std::vector<SourceText>& sources,
+                                                   const std::string& target) const {
     std::vector<std::vector<Proposal>> out(sources.size());
     for (const Proposer& proposer : providers_.proposers) {
       std::vector<std::vector<Proposal>> answers = proposer(sources, target);
       for (std::size_t i = 0; i < sources.size(); ++i)
-        out[i].insert(out[i].end(), std::make_move_iterator(answers[i].begin()), std::make_move_iterator(answers[i].end()));
+        out[i].insert(out[i].end(), std::make_move_iterator(answers[i].begin()),
+                      std::make_move_iterator(answers[i].end()));
     }
     return out;
   }
@@ -154,7 +162,8 @@ class Translator {
   void ask_in_order(const Work& work, const std::string& target) {
     ordered_.assign(work.items.size(), {});
     std::vector<std::size_t> open(work.items.size());
-    for (std::size_t i = 0; i < open.size(); ++i) open[i] = i;
+    for (std::size_t i = 0; i < open.size(); ++i)
+      open[i] = i;
     for (const Proposer& proposer : providers_.proposers) {
       std::vector<SourceText> asked;
       std::map<std::int64_t, std::size_t> place;
@@ -167,7 +176,8 @@ class Translator {
         for (const std::int64_t s : work.items[i].sources) {
           std::set<std::string> voters;  // a service gives one answer per text
           for (const Proposal& p : answers[place.at(s)])
-            if (!p.partial && !is_blank(p.text) && voters.insert(p.voter).second) ordered_[i].push_back({nfc(p.text), p.voter, s, 1.0, false});
+            if (!p.partial && !is_blank(p.text) && voters.insert(p.voter).second)
+              ordered_[i].push_back({nfc(p.text), p.voter, s, 1.0, false});
         }
       std::erase_if(open, [&](std::size_t i) { return ordered_[i].size() >= options_.original.min_primary; });
     }
@@ -179,12 +189,13 @@ class Translator {
     for (const Item& item : work.known) {
       labels.push_back(item.gold.front());
       std::vector<Candidate> candidates = candidates_of(item, proposals);
-      add_shared_words(candidates, work.sources, item.sources, target);
+      if (options_.shared_words) add_shared_words(candidates, work.sources, item.sources, target);
       std::set<std::pair<std::string, std::int64_t>> seen;
       for (const Candidate& c : candidates) {
         if (c.partial || !seen.insert({c.service, c.source}).second) continue;
-        const bool right = std::any_of(item.gold.begin(), item.gold.end(),
-                                       [&](const std::string& gold) { return fold(gold, target) == fold(c.text, target); });
+        const bool right = std::any_of(item.gold.begin(), item.gold.end(), [&](const std::string& gold) {
+          return fold(gold, target) == fold(c.text, target);
+        });
         reliability.record(c.service, work.sources[static_cast<std::size_t>(c.source)].language, right);
       }
       ++reliability.tried;
@@ -195,7 +206,9 @@ class Translator {
   Convention source_convention(const Work& work, const std::string& target) const {
     std::size_t capitals = 0, seen = 0;
     for (const SourceText& source : work.sources) {
-      if (source.language == "de" || default_script(source.language) == "Jpan" || default_script(source.language) == "Arab") continue;
+      if (source.language == "de" || default_script(source.language) == "Jpan" ||
+          default_script(source.language) == "Arab")
+        continue;
       ++seen;
       capitals += initial_is_upper(source.text) ? 1 : 0;
     }
@@ -212,7 +225,7 @@ class Translator {
     std::vector<std::pair<double, bool>> samples;
     for (const Item& item : work.known) {
       std::vector<Candidate> candidates = candidates_of(item, proposals);
-      add_shared_words(candidates, work.sources, item.sources, target);
+      if (options_.shared_words) add_shared_words(candidates, work.sources, item.sources, target);
       const std::vector<Vote> votes = weighted_vote(candidates, work.sources, reliability, target, convention);
       if (votes.empty()) continue;
       const bool right = std::any_of(item.gold.begin(), item.gold.end(),
@@ -253,7 +266,8 @@ class Translator {
               const Reliability& reliability, const Convention& convention, const Isotonic& calibrated,
               TranslationRecord& record, std::vector<Vote>& votes) {
     const std::string iri(graph_.term(thesaurus.concepts[item.concept_index]).value);
-    if (const auto reviewed = providers_.reviewed.find({iri, item.property, record.target_language}); reviewed != providers_.reviewed.end()) {
+    if (const auto reviewed = providers_.reviewed.find({iri, item.property, record.target_language});
+        reviewed != providers_.reviewed.end()) {
       record.text = reviewed->second;
       record.confidence = 1;
       record.status = record.text.empty() ? 2 : 1;
@@ -272,7 +286,7 @@ class Translator {
     if (options_.original_policy) {
       decide_as_original(thesaurus, work, item, target, record);
     } else {
-      add_shared_words(record.candidates, work.sources, item.sources, target);
+      if (options_.shared_words) add_shared_words(record.candidates, work.sources, item.sources, target);
       votes = weighted_vote(record.candidates, work.sources, reliability, target, convention);
       if (!votes.empty()) {
         const Vote& best = votes.front();
@@ -280,11 +294,14 @@ class Translator {
         record.text = best.text;
         record.confidence = calibrated.empty() ? raw : calibrated(raw);
         std::size_t voters = 0;
-        for (const Candidate& c : record.candidates) voters += c.group >= 0 ? 1 : 0;
-        record.agreement = static_cast<double>(best.candidates.size()) / static_cast<double>(std::max<std::size_t>(voters, 1));
+        for (const Candidate& c : record.candidates)
+          voters += c.group >= 0 ? 1 : 0;
+        record.agreement =
+            static_cast<double>(best.candidates.size()) / static_cast<double>(std::max<std::size_t>(voters, 1));
         record.method = Method::primary;
       }
-      if (providers_.model != nullptr && record.confidence < options_.threshold) refine(thesaurus, work, item, target, votes, record);
+      if (providers_.model != nullptr && record.confidence < options_.threshold)
+        refine(thesaurus, work, item, target, votes, record);
     }
     if (record.text.empty()) {
       if (record.reason.empty()) record.reason = "no candidate";
@@ -300,20 +317,23 @@ class Translator {
   void decide_as_original(const Thesaurus& thesaurus, const Work& work, const Item& item, const std::string& target,
                           TranslationRecord& record) {
     std::vector<std::string> primary;
-    for (const Candidate& c : record.candidates) primary.push_back(c.text);
+    for (const Candidate& c : record.candidates)
+      primary.push_back(c.text);
     const std::vector<SourceLabel> labels = labels_for_model(work, item);
     SecondaryCalls calls;
     std::string complaint;
     if (providers_.model != nullptr) {
       calls.propose = [&] {
         std::vector<std::string> texts = ask_for_translations(thesaurus, item, labels, target);
-        for (const std::string& text : texts) record.candidates.push_back({text, "llm", item.sources.front(), 1.0, false});
+        for (const std::string& text : texts)
+          record.candidates.push_back({text, "llm", item.sources.front(), 1.0, false});
         return texts;
       };
       calls.rate = [&](const std::vector<std::string>& candidates, int attempt) {
         ++result_.model_calls;
-        const auto reply = providers_.model->ask(rating_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels,
-                                                               candidates, target, context(), complaint, attempt));
+        const auto reply =
+            providers_.model->ask(rating_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels,
+                                                candidates, target, context(), complaint, attempt));
         complaint = "it was no candidate with a number from 0 to 1";
         return reply.value_or("");
       };
@@ -338,7 +358,8 @@ class Translator {
     if (options_.strategy != Strategy::select) {
       for (const std::string& text : ask_for_translations(thesaurus, item, labels, target)) {
         record.candidates.push_back({text, "llm", item.sources.front(), 1.0, false});
-        const bool agreed = std::any_of(candidates.begin(), candidates.end(), [&](const auto& c) { return vote_key(c, target) == vote_key(text, target); });
+        const bool agreed = std::any_of(candidates.begin(), candidates.end(),
+                                        [&](const auto& c) { return vote_key(c, target) == vote_key(text, target); });
         if (agreed) {
           record.text = text;
           record.confidence = std::max(record.confidence, 0.85);
@@ -353,17 +374,22 @@ class Translator {
     for (int attempt = 0; attempt <= providers_.model->max_retries; ++attempt) {
       ++result_.model_calls;
       const bool select = options_.strategy == Strategy::select;
-      const Prompt prompt = select ? select_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels, candidates, target, context(), complaint, attempt)
-                                   : rating_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels, candidates, target, context(), complaint, attempt);
+      const Prompt prompt = select ? select_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels,
+                                                   candidates, target, context(), complaint, attempt)
+                                   : rating_prompt(*providers_.model, graph_, thesaurus, item.concept_index, labels,
+                                                   candidates, target, context(), complaint, attempt);
       const auto reply = providers_.model->ask(prompt);
       if (!reply) return;
-      if (accept_choice(*reply, select, candidates, labels.front().text, target, item.sources.front(), record, complaint)) return;
+      if (accept_choice(*reply, select, candidates, labels.front().text, target, item.sources.front(), record,
+                        complaint))
+        return;
     }
     record.reason = "language model: " + complaint;
   }
 
-  bool accept_choice(const std::string& reply, bool select, const std::vector<std::string>& candidates, const std::string& source,
-                     const std::string& target, std::int64_t source_label, TranslationRecord& record, std::string& complaint) {
+  bool accept_choice(const std::string& reply, bool select, const std::vector<std::string>& candidates,
+                     const std::string& source, const std::string& target, std::int64_t source_label,
+                     TranslationRecord& record, std::string& complaint) {
     std::string text;
     double confidence = 0;
     if (select) {
@@ -372,7 +398,8 @@ class Translator {
         complaint = "it was not the JSON object";
         return false;
       }
-      text = selection->choice > 0 ? candidates[static_cast<std::size_t>(selection->choice - 1)] : selection->translation;
+      text =
+          selection->choice > 0 ? candidates[static_cast<std::size_t>(selection->choice - 1)] : selection->translation;
       complaint = reply_objection(text, source, target);
       if (!complaint.empty()) return false;
       if (selection->choice == 0) record.candidates.push_back({text, "llm", source_label, 1.0, false});
@@ -396,7 +423,8 @@ class Translator {
 
   /// No two concepts of a scheme get the same new preferred label: the less sure one takes its next candidate.
   void make_unique(const Thesaurus& thesaurus, const std::string& target, std::vector<TranslationRecord>& records,
-                   const std::vector<std::vector<Vote>>& votes, const Convention& convention, const std::string& target_base) {
+                   const std::vector<std::vector<Vote>>& votes, const Convention& convention,
+                   const std::string& target_base) {
     std::map<std::pair<std::int64_t, std::string>, std::int64_t> taken;  // (scheme, folded text) -> concept
     for (std::size_t c = 0; c < thesaurus.concepts.size(); ++c)
       for (const std::string& text : texts_of(graph_, thesaurus, c, Property::pref_label, target))
@@ -404,7 +432,8 @@ class Translator {
     std::vector<std::size_t> order;
     for (std::size_t i = 0; i < records.size(); ++i)
       if (records[i].property == Property::pref_label && !records[i].text.empty()) order.push_back(i);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return records[a].confidence > records[b].confidence; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return records[a].confidence > records[b].confidence; });
     for (const std::size_t i : order) {
       TranslationRecord& record = records[i];
       const std::int64_t scheme = thesaurus.scheme[static_cast<std::size_t>(record.concept_index)];
@@ -412,7 +441,8 @@ class Translator {
         const auto found = taken.find({scheme, lower(text)});
         return found == taken.end() || found->second == record.concept_index;
       };
-      if (!free(record.text) && !homonym_in_source(thesaurus, taken.at({scheme, lower(record.text)}), record.concept_index)) {
+      if (!free(record.text) &&
+          !homonym_in_source(thesaurus, taken.at({scheme, lower(record.text)}), record.concept_index)) {
         bool replaced_by_next = false;
         for (std::size_t v = 1; v < votes[i].size() && !replaced_by_next; ++v) {
           const std::string next = in_convention(votes[i][v].text, target_base, convention);
@@ -424,7 +454,8 @@ class Translator {
         }
         if (!replaced_by_next) {
           record.reason = "same label as another concept";
-          result_.duplicates.emplace_back(graph_.term(thesaurus.concepts[static_cast<std::size_t>(record.concept_index)]).value);
+          result_.duplicates.emplace_back(
+              graph_.term(thesaurus.concepts[static_cast<std::size_t>(record.concept_index)]).value);
         }
       }
       taken.emplace(std::pair{scheme, lower(record.text)}, record.concept_index);
@@ -433,12 +464,15 @@ class Translator {
 
   bool homonym_in_source(const Thesaurus& thesaurus, std::int64_t a, std::int64_t b) const {
     std::set<std::pair<std::string, std::string>> labels;
-    for (std::size_t i = thesaurus.label_begin(static_cast<std::size_t>(a)); i < thesaurus.label_end(static_cast<std::size_t>(a)); ++i)
+    for (std::size_t i = thesaurus.label_begin(static_cast<std::size_t>(a));
+         i < thesaurus.label_end(static_cast<std::size_t>(a)); ++i)
       if (thesaurus.labels[i].property == Property::pref_label)
         labels.emplace(thesaurus.language(thesaurus.labels[i]), lower(graph_.term(thesaurus.labels[i].text).value));
-    for (std::size_t i = thesaurus.label_begin(static_cast<std::size_t>(b)); i < thesaurus.label_end(static_cast<std::size_t>(b)); ++i)
+    for (std::size_t i = thesaurus.label_begin(static_cast<std::size_t>(b));
+         i < thesaurus.label_end(static_cast<std::size_t>(b)); ++i)
       if (thesaurus.labels[i].property == Property::pref_label &&
-          labels.contains({std::string(thesaurus.language(thesaurus.labels[i])), lower(graph_.term(thesaurus.labels[i].text).value)}))
+          labels.contains({std::string(thesaurus.language(thesaurus.labels[i])),
+                           lower(graph_.term(thesaurus.labels[i].text).value)}))
         return true;
     return false;
   }
@@ -454,7 +488,8 @@ class Translator {
       if (graph_.contains({subject, clash, literal})) return false;
       const Term& own = graph_.term(literal);
       for (const Triple& t : added_labels_)
-        if (t[0] == subject && t[1] == clash && lower(graph_.term(t[2]).value) == lower(own.value) && graph_.term(t[2]).language == own.language)
+        if (t[0] == subject && t[1] == clash && lower(graph_.term(t[2]).value) == lower(own.value) &&
+            graph_.term(t[2]).language == own.language)
           return false;
     }
     return true;
@@ -500,7 +535,8 @@ class Translator {
     const TermId predicate = graph_.find_iri(property_iri(property));
     graph_.remove_if([&](const Triple& t) {
       return t[0] == subject && t[1] == predicate && t[2] != keep && graph_.term(t[2]).kind == TermKind::literal &&
-             !graph_.term(t[2]).language.empty() && matches_language(graph_.term(t[2]).language, target, options_.exact_tags) &&
+             !graph_.term(t[2]).language.empty() &&
+             matches_language(graph_.term(t[2]).language, target, options_.exact_tags) &&
              (options_.overwrite == Overwrite::all || providers_.own_labels.contains(t[2]));
     });
   }

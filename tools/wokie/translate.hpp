@@ -17,7 +17,8 @@
 namespace fachwerk::wokie {
 
 /// Asks some service for all texts at once; the answer lists the proposals of every text.
-using Proposer = std::function<std::vector<std::vector<Proposal>>(const std::vector<SourceText>&, const std::string& target)>;
+using Proposer =
+    std::function<std::vector<std::vector<Proposal>>(const std::vector<SourceText>&, const std::string& target)>;
 
 /// Forced translations: (folded term, source language) -> translation; "keep" leaves the term as it is.
 using Glossary = std::map<std::pair<std::string, std::string>, std::map<std::string, std::string>>;
@@ -37,6 +38,7 @@ struct TranslateOptions {
   Overwrite overwrite = Overwrite::none;
   bool exact_tags = false;
   bool chain_targets = false;
+  bool shared_words = false;  ///< words that languages share vote, and stand in where nothing else is found
   std::string untagged = {};  ///< language of labels without a tag
   Strategy strategy = Strategy::individual;
   ContextOptions context = {};

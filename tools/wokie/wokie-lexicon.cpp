@@ -34,7 +34,9 @@ void build(cli::Session& session, const std::string& dict_dir, const std::vector
       });
     });
   }
-  if (files.empty()) throw absent_error("no FreeDict dictionary in {}{}", dict_dir, pairs.empty() ? "" : " for these pairs").with_hint("apt install dict-freedict-eng-deu dict-freedict-deu-eng");
+  if (files.empty())
+    throw absent_error("no FreeDict dictionary in {}{}", dict_dir, pairs.empty() ? "" : " for these pairs")
+        .with_hint("apt install dict-freedict-eng-deu dict-freedict-deu-eng");
   const std::vector<Dictionary> dictionaries = read_dictionaries(files);
   const Lexicon lexicon = build_lexicon(dictionaries, domain);
   h5::Output out = h5::Output::create(file, session.force);
@@ -42,9 +44,12 @@ void build(cli::Session& session, const std::string& dict_dir, const std::vector
   write_lexicon(out, lexicon, signature_of(files));
   out.commit();
   std::size_t entries = 0, words_total = 0, edges = 0;
-  for (const Dictionary& dictionary : dictionaries) entries += dictionary.entries.size();
-  for (const auto& [language, table] : lexicon.words) words_total += table.size();
-  for (const auto& [pair, table] : lexicon.edges) edges += table.target.size();
+  for (const Dictionary& dictionary : dictionaries)
+    entries += dictionary.entries.size();
+  for (const auto& [language, table] : lexicon.words)
+    words_total += table.size();
+  for (const auto& [pair, table] : lexicon.edges)
+    edges += table.target.size();
   session.summary.add("dictionaries", files.size());
   session.summary.add("entries", entries);
   session.summary.add("words", words_total);
@@ -53,18 +58,21 @@ void build(cli::Session& session, const std::string& dict_dir, const std::vector
 
 void info(cli::Session& session, const Lexicon& lexicon) {
   cli::Table languages{"languages", {"language", "words"}}, pairs{"pairs", {"pair", "translations"}};
-  for (const auto& [language, table] : lexicon.words) languages.rows.push_back({language, static_cast<std::int64_t>(table.size())});
+  for (const auto& [language, table] : lexicon.words)
+    languages.rows.push_back({language, static_cast<std::int64_t>(table.size())});
   for (const auto& [pair, table] : lexicon.edges)
     pairs.rows.push_back({pair.first + "-" + pair.second, static_cast<std::int64_t>(table.target.size())});
   session.summary.add(languages);
   session.summary.add(pairs);
 }
 
-void look_up(cli::Session& session, const Lexicon& lexicon, const std::string& from, const std::string& to, const std::vector<std::string>& terms) {
+void look_up(cli::Session& session, const Lexicon& lexicon, const std::string& from, const std::string& to,
+             const std::vector<std::string>& terms) {
   if (from.empty() || to.empty() || terms.empty()) throw usage_error("lookup needs --from, --to and --term");
   const std::string source = code("--from", from), target = code("--to", to);
   if (!lexicon.words.contains(source) || !lexicon.words.contains(target))
-    throw absent_error("the lexicon has no words in {}", lexicon.words.contains(source) ? to : from).with_hint(install_hint({from}, to));
+    throw absent_error("the lexicon has no words in {}", lexicon.words.contains(source) ? to : from)
+        .with_hint(install_hint({from}, to));
   cli::Table table{"candidates", {"term", "translation", "path", "score"}};
   for (const std::string& term : terms)
     for (const std::string& key : dictionary_keys(term, short_code(source))) {
@@ -77,18 +85,21 @@ void look_up(cli::Session& session, const Lexicon& lexicon, const std::string& f
   session.summary.add(table);
 }
 
-void export_text(const cli::Session& session, const Lexicon& lexicon, const std::string& from, const std::string& to, const std::string& file) {
+void export_text(const cli::Session& session, const Lexicon& lexicon, const std::string& from, const std::string& to,
+                 const std::string& file) {
   if (from.empty() || to.empty()) throw usage_error("export needs --from and --to");
   const std::string source = code("--from", from), target = code("--to", to);
   const auto edges = lexicon.edges.find({source, target});
-  if (edges == lexicon.edges.end()) throw absent_error("the lexicon has no pair {}-{}", source, target).with_hint(install_hint({from}, to));
+  if (edges == lexicon.edges.end())
+    throw absent_error("the lexicon has no pair {}-{}", source, target).with_hint(install_hint({from}, to));
   formats::Sink sink = formats::Sink::create(file, session.force, false);
   sink.write(fmt::format("{}\t{}\tprobability\n", from, to));
   const WordTable& words_from = lexicon.words.at(source);
   const WordTable& words_to = lexicon.words.at(target);
   for (WordId word = 0; word < words_from.size(); ++word)
     for (std::uint32_t e = edges->second.start[word]; e < edges->second.start[word + 1]; ++e)
-      sink.write(fmt::format("{}\t{}\t{:.4f}\n", words_from.word(word), words_to.word(edges->second.target[e]), edges->second.probability[e]));
+      sink.write(fmt::format("{}\t{}\t{:.4f}\n", words_from.word(word), words_to.word(edges->second.target[e]),
+                             edges->second.probability[e]));
   sink.commit();
 }
 
@@ -102,13 +113,18 @@ int main(int argc, char** argv) {
       .purpose = "compile and inspect bilingual lexica from FreeDict dictionaries",
       .description =
           "build compiles the dictd dictionaries of a folder into one HDF5 lexicon with words by language and weighted "
-          "translations by pair of languages, inverse ones included. info lists what a lexicon holds, lookup shows how a term "
+          "translations by pair of languages, inverse ones included. info lists what a lexicon holds, lookup shows how "
+          "a term "
           "is translated, directly and through other languages, export writes one pair as TSV.\n\n"
-          "wokie-translate compiles a lexicon by itself on its first run; build is for choosing pairs, folder or domain. The "
+          "wokie-translate compiles a lexicon by itself on its first run; build is for choosing pairs, folder or "
+          "domain. The "
           "dictionaries are free (GPL, CC BY-SA) and come from the distribution; none is part of this package.",
       .arguments = {cli::choice("ACTION", action, {"build", "info", "lookup", "export"}, "what to do"),
                     cli::optional_output("OUT", file, "lexicon (build) or TSV (export)")},
-      .options = {{"--lexicon", &lexicon_file, "compiled lexicon; otherwise the one that wokie-translate uses", {.value_name = "FILE"}},
+      .options = {{"--lexicon",
+                   &lexicon_file,
+                   "compiled lexicon; otherwise the one that wokie-translate uses",
+                   {.value_name = "FILE"}},
                   {"--dict-dir", &dict_dir, "folder of the dictionaries", {.value_name = "DIR"}},
                   {"--pairs", &pairs, "only these pairs of languages, both directions", {.value_name = "FROM-TO"}},
                   {"--domain", &domain, "favour senses marked with this domain, e.g. archaeol", {.value_name = "MARK"}},
@@ -121,7 +137,8 @@ int main(int argc, char** argv) {
       .reference = "FreeDict, https://freedict.org; pivoting by inverse consultation: Tanaka and Umemura, COLING 1994.",
       .reads = "kind wokie-lexicon: see what it writes",
       .writes =
-          "kind wokie-lexicon: /lexicon/words/LANG/{text,start,key,key_start,gender,pos}, words ascending by folded key;\n"
+          "kind wokie-lexicon: /lexicon/words/LANG/{text,start,key,key_start,gender,pos}, words ascending by folded "
+          "key;\n"
           "/lexicon/edges/FROM-TO/{start,target,probability}, compressed rows: translations of each word",
       .standard = {.threads = true},
   };
@@ -133,7 +150,9 @@ int main(int argc, char** argv) {
     }
     if (action == "build") return build(session, dict_dir, pairs, domain, file);
     const Lexicon lexicon = load_lexicon(session, lexicon_file, dict_dir);
-    if (lexicon.words.empty()) throw absent_error("no dictionaries in {}", dict_dir).with_hint("apt install dict-freedict-eng-deu dict-freedict-deu-eng");
+    if (lexicon.words.empty())
+      throw absent_error("no dictionaries in {}", dict_dir)
+          .with_hint("apt install dict-freedict-eng-deu dict-freedict-deu-eng");
     if (action == "info") info(session, lexicon);
     if (action == "lookup") look_up(session, lexicon, from, to, terms);
     if (action == "export") export_text(session, lexicon, from, to, file);
