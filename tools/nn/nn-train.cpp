@@ -1,0 +1,40 @@
+#include "neural/options.hpp"
+
+using namespace fachwerk;
+
+int main(int argc, char** argv) {
+  neural::TrainArguments arguments;
+  cli::Command command;
+  command.name = "nn-train";
+  command.purpose = "train a network by back-propagation";
+  command.description =
+      "Trains one of the registry's networks, a network given in one line (spec:...), or one of any shape (--graph) on "
+      "a "
+      "data set, and writes its weights, learning curve and everything that nn-eval needs. It is the baseline of every "
+      "training method in this toolkit: they use the same loop, data order, initial weights, optimisers and "
+      "schedules.\n\n"
+      "Initial weights, data order and augmentation come from separate counter-based random streams: the same seed "
+      "gives "
+      "the same run for any number of threads up to the rounding of sums, and the same run bit by bit for equal "
+      "threads. "
+      "With --checkpoint the state is saved as often as --checkpoint-every says and on SIGINT, SIGTERM or SIGUSR1; "
+      "--resume goes on from there bit by bit.\n\n"
+      "Inputs are standardised by the mean and standard deviation of the training set (or those in the file), which go "
+      "into the model file.";
+  command.examples = {
+      {"nn-train data/digits.h5 model.h5 --model lenet5 --epochs 5", "train on the digits that come with the toolkit"},
+      {"nn-data synth stripes - --n 2000 | nn-train - model.h5 --model resnet20 --epochs 3 --optimizer sgd --lr 0.1 "
+       "--schedule cosine",
+       "a residual net on generated images, through a pipe"},
+      {"nn-train big.h5 model.h5 --model vit-tiny --epochs 100 --checkpoint run.ckpt --max-seconds 3000",
+       "in a batch job of an hour; run it again with --resume until it exits 0"}};
+  command.reference =
+      "PyTorch's layers, losses and optimisers, as libtorch computes them (A. Paszke et al., NeurIPS 2019).";
+  command.reads = neural::reads_dataset;
+  command.writes = neural::writes_model;
+  neural::add_train_options(command, arguments);
+  return command.run(argc, argv, [&](cli::Session& session) {
+    neural::Prepared prepared = neural::prepare(session, arguments);
+    neural::train_and_write(session, arguments, prepared);
+  });
+}
