@@ -3,7 +3,7 @@
 set(neural "${CMAKE_CURRENT_LIST_DIR}")
 fachwerk_library(neural_files
   SOURCES ${neural}/graph.cpp ${neural}/zoo.cpp ${neural}/dataset.cpp ${neural}/import.cpp ${neural}/model_file.cpp
-  ${neural}/schedule.cpp ${neural}/synthesis.cpp
+  ${neural}/schedule.cpp ${neural}/synthesis.cpp ${neural}/exchange.cpp ${neural}/model_options.cpp
   LIBS fachwerk_formats fachwerk_io fachwerk_cli nlohmann_json::nlohmann_json fmt::fmt)
 
 if(FACHWERK_HAVE_TORCH)

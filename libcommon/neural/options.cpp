@@ -34,40 +34,12 @@ void add_train_options(cli::Command& command, TrainArguments& a) {
   command.standard.threads = command.standard.seed = command.standard.checkpoint = true;
   auto& o = a.train.optimiser;
   auto& s = a.train.schedule;
-  auto& m = a.model;
   auto& t = a.train;
-  std::string models;
-  for (const std::string& name : model_names())
-    models += name + " ";
   const std::vector<cli::Option> options = {
-      {"--model",
-       &m.name,
-       "the network: " + models + "or spec:LAYERS, such as spec:conv16,3-bn-relu-pool2--flatten-fc10",
-       {.value_name = "NAME"}},
       {"--graph",
        &a.graph_file,
        "take the network from this file instead: the JSON of /graph, or a model file",
        {.value_name = "FILE"}},
-      {"--hidden", &m.hidden, "widths of the hidden layers of an mlp (500)", {.minimum = 1}},
-      {"--act", &m.activation, "activation of mlp and transformer", {.choices = {"relu", "tanh", "gelu", "sigmoid"}}},
-      {"--out-act",
-       &m.output_activation,
-       "what follows the last layer of an mlp",
-       {.choices = {"none", "sigmoid", "softmax"}}},
-      {"--norm", &m.norm, "normalisation of lenet5 (batch) and vgg (none)", {.choices = {"batch", "none"}}},
-      {"--bn", &a.bn, "the same as --norm batch"},
-      {"--no-bias", &a.no_bias, "linear and convolution layers without bias"},
-      {"--no-head-bias", &a.no_head_bias, "the last layer without bias"},
-      {"--shortcut", &m.shortcut, "residual nets: A pads, B projects", {.choices = {"A", "B"}}},
-      {"--stem", &m.stem, "resnet18 and larger: by image size when not given", {.choices = {"imagenet", "cifar"}}},
-      {"--classifier", &m.classifier, "of vgg", {.choices = {"small", "full"}}},
-      {"--dropout", &m.dropout, "rate", {.minimum = 0, .maximum = 0.99}},
-      {"--patch", &m.patch, "vit, mixer: pixels of a patch's side", {.minimum = 0}},
-      {"--dim", &m.dim, "vit, mixer, transformer: width", {.minimum = 0}},
-      {"--depth", &m.depth, "vit, mixer, transformer: blocks", {.minimum = 0}},
-      {"--heads", &m.heads, "vit, transformer: heads; mixer: width of the token mlp", {.minimum = 0}},
-      {"--mlp-dim", &m.mlp_dim, "vit, mixer, transformer: hidden width", {.minimum = 0}},
-      {"--vocabulary", &m.vocabulary, "transformer on whole numbers: how many there are", {.minimum = 0}},
       {"--init-from", &a.init_from, "start from the weights of this model file", {.value_name = "FILE"}},
       {"--init-partial", &a.init_partial, "take from it what fits, leave the rest as initialised"},
       {"--epochs", &t.epochs, "passes over the training set", {.minimum = 0}},
@@ -135,7 +107,8 @@ void add_train_options(cli::Command& command, TrainArguments& a) {
       {"--dtype", &t.type, "bf16: weights in f32, arithmetic in bf16", {.choices = {"f32", "f64", "bf16"}}},
       {"--x", &a.paths.x, "where the samples are", {.value_name = "PATH"}},
       {"--y", &a.paths.y, "where the targets are", {.value_name = "PATH"}}};
-  command.options.insert(command.options.end(), options.begin(), options.end());
+  for (const auto& list : {model_option_list(a.model, a.switches), options})
+    command.options.insert(command.options.end(), list.begin(), list.end());
 }
 
 namespace {
@@ -153,9 +126,7 @@ Graph read_graph(const std::string& path, const Dims& input, std::int64_t output
 }
 
 void settle(TrainArguments& a) {
-  if (a.bn) a.model.norm = "batch";
-  if (a.no_bias) a.model.bias = false;
-  if (a.no_head_bias) a.model.head_bias = false;
+  a.switches.apply(a.model);
   a.train.optimiser.decay_1d = !a.no_decay_1d;
   a.train.augmentation.crop = a.augment == "crop" || a.augment == "crop-flip";
   a.train.augmentation.flip = a.augment == "flip" || a.augment == "crop-flip";

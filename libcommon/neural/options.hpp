@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "neural/model_options.hpp"
 #include "neural/train.hpp"
 
 /// The options that every training tool has, and what they stand for. A tool adds its own to `command.options`.
@@ -16,10 +17,9 @@ struct TrainArguments {
   TrainOptions train;
   DatasetPaths paths;
   std::string init_from, graph_file, augment = "none";
-  bool init_partial = false, bn = false, no_bias = false, no_head_bias = false, no_decay_1d = false,
-       standardise_targets = false;
+  ModelSwitches switches;
+  bool init_partial = false, no_decay_1d = false, standardise_targets = false;
   double val_fraction = 0;
-  double lr = 0;
 };
 
 /// Adds DATA, OUT and the common options; sets the standard ones (threads, seed, checkpoint).

@@ -141,8 +141,7 @@ bool Training::stop_wanted() const {
 }
 
 void Training::check_finite() {
-  const bool bad = !std::isfinite(loss_);
-  if (!(ranks_.any ? ranks_.any(bad) : bad)) return;
+  if (std::isfinite(loss_)) return;
   std::string first = "the loss";
   for (std::size_t i = 0; i < trained().size(); ++i)
     if (!at::isfinite(trained().values[i]).all().item<bool>()) {
