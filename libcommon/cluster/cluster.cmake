@@ -4,14 +4,15 @@
 if(FACHWERK_HAVE_MPI)
   # io once more, against parallel HDF5. A binary links this one or fachwerk_io, never both.
   fachwerk_library(io_parallel SOURCES ${FACHWERK_IO_SOURCES} LIBS fachwerk_cli PkgConfig::LIBDEFLATE PkgConfig::HDF5_PARALLEL MPI::MPI_CXX)
-  fachwerk_library(cluster
-    SOURCES cluster/communicator.cpp cluster/task_queue.cpp cluster/hdf5.cpp cluster/mpi.cpp cluster/world.cpp
-    LIBS fachwerk_io_parallel fachwerk_cli MPI::MPI_CXX)
-  target_compile_definitions(fachwerk_cluster PUBLIC FACHWERK_HAVE_MPI OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+  # Ranks without parallel HDF5: for binaries where the first rank alone writes, on fachwerk_io.
+  fachwerk_library(ranks
+    SOURCES cluster/communicator.cpp cluster/task_queue.cpp cluster/mpi.cpp cluster/world.cpp
+    LIBS fachwerk_cli MPI::MPI_CXX)
+  target_compile_definitions(fachwerk_ranks PUBLIC FACHWERK_HAVE_MPI OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+  fachwerk_library(cluster SOURCES cluster/hdf5.cpp LIBS fachwerk_ranks fachwerk_io_parallel fachwerk_cli)
 else()
-  fachwerk_library(cluster
-    SOURCES cluster/communicator.cpp cluster/task_queue.cpp cluster/hdf5.cpp cluster/without_mpi.cpp
-    LIBS fachwerk_io fachwerk_cli)
+  fachwerk_library(ranks SOURCES cluster/communicator.cpp cluster/task_queue.cpp cluster/without_mpi.cpp LIBS fachwerk_cli)
+  fachwerk_library(cluster SOURCES cluster/hdf5.cpp LIBS fachwerk_ranks fachwerk_io fachwerk_cli)
 endif()
 
 fachwerk_unit(cluster LIBS fachwerk_cluster)
