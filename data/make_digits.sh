@@ -14,5 +14,6 @@ np.savez(sys.argv[2], x=pixels, y=table[:, 64].astype(np.int64))
 PYTHON
 out=$(realpath "$2")
 cd "$folder"
-SOURCE_DATE_EPOCH=0 nn-data import npz digits.npz "$out" --force --every 5 --licence "CC BY 4.0" \
+SOURCE_DATE_EPOCH=0 nn-data import npz digits.npz digits.h5 --every 5 --licence "CC BY 4.0" \
   --source "Optical recognition of handwritten digits, E. Alpaydin, C. Kaynak, UCI 1998, test part"
+mv digits.h5 "$out"

@@ -9,8 +9,8 @@ fachwerk_library(neural_files
 if(FACHWERK_HAVE_TORCH)
   fachwerk_library(neural
     SOURCES ${neural}/network.cpp ${neural}/batches.cpp ${neural}/loss.cpp ${neural}/optimiser.cpp ${neural}/train.cpp
-    ${neural}/checkpoint.cpp ${neural}/options.cpp
-    LIBS fachwerk_neural_files fachwerk_torch)
+    ${neural}/checkpoint.cpp ${neural}/options.cpp ${neural}/distributed.cpp
+    LIBS fachwerk_neural_files fachwerk_ranks fachwerk_torch)
   target_precompile_headers(fachwerk_neural PRIVATE "${neural}/torch.hpp")
 
   # fachwerk_neural_headers(TARGET...): uses the precompiled libtorch header. It was compiled with -fPIC; CMake would
@@ -26,4 +26,27 @@ if(FACHWERK_HAVE_TORCH)
   if(TARGET unit-neural)
     fachwerk_neural_headers(unit-neural)
   endif()
+endif()
+
+# libpmpi_traffic.so: what a program hands to MPI, counted outside it.
+if(FACHWERK_HAVE_TORCH AND FACHWERK_HAVE_MPI)
+  add_library(pmpi_traffic MODULE ${neural}/pmpi_traffic.cpp)
+  target_link_libraries(pmpi_traffic PRIVATE fachwerk_flags MPI::MPI_CXX)
+  target_compile_definitions(pmpi_traffic PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+  set_target_properties(pmpi_traffic PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+  install(TARGETS pmpi_traffic LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
+
+# The method in README.md is compiled as it stands there.
+if(FACHWERK_HAVE_TORCH AND FACHWERK_TESTS)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${neural}/README.md")
+  file(READ "${neural}/README.md" guide)
+  string(REGEX REPLACE "^.*\n```cpp\n(.*)\n```.*$" "\\1\n" guide "${guide}")
+  string(REGEX REPLACE "\n```\n.*$" "\n" guide "${guide}")
+  file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/guide.cpp" CONTENT "${guide}" @ONLY)
+  add_executable(neural-guide "${CMAKE_CURRENT_BINARY_DIR}/guide.cpp")
+  set_target_properties(neural-guide PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  target_link_libraries(neural-guide PRIVATE fachwerk_neural fachwerk_io fachwerk_cli)
+  fachwerk_neural_headers(neural-guide)
+  add_test(NAME neural-guide COMMAND neural-guide "${CMAKE_SOURCE_DIR}/data/digits.h5" "${CMAKE_BINARY_DIR}/tests/guide.h5" -f --epochs 3 --hidden 64 --sparsity 0.5)
 endif()
