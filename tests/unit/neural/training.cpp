@@ -114,8 +114,11 @@ TEST_CASE("other things to train: two factors instead of a weight matrix") {
   Network network = network_for(data, {.name = "mlp", .hidden = {16}});
   Hooks hooks;
   const auto shape = network.weights[0].sizes();
-  hooks.trained = std::make_shared<Parameters>(std::vector<std::pair<std::string, at::Tensor>>{
-      {"left", 0.3 * at::randn({shape[0], 2})}, {"right", 0.3 * at::randn({2, shape[1]})}});
+  const auto factor = [](const char* name, Dims dims) {
+    return std::pair(std::string(name), initial_value({name, dims, Initial::fan_in, 4, true}, 1, at::kFloat));
+  };
+  hooks.trained =
+      std::make_shared<Parameters>(std::vector{factor("left", {shape[0], 2}), factor("right", {2, shape[1]})});
   hooks.weights = [](Training& t) {
     auto weights = t.network().weights;
     weights[0] = at::mm(t.trained().values[0], t.trained().values[1]);
@@ -126,7 +129,9 @@ TEST_CASE("other things to train: two factors instead of a weight matrix") {
     t.network().weights[0].detach().copy_(t.weights()[0]);
   };
   const at::Tensor untouched = network.weights[2].detach().clone();
-  Training training(network, data, {.epochs = 30, .batch = 20}, hooks);
+  TrainOptions options{.epochs = 30, .batch = 20};
+  options.optimiser.lr = 0.02;
+  Training training(network, data, options, hooks);
   training.run();
   CHECK(training.evaluate(data.test).accuracy > 0.6);
   CHECK(at::equal(network.weights[2], untouched));
