@@ -20,10 +20,10 @@
 namespace fachwerk::neural {
 
 struct TrainOptions {
-  OptimiserOptions optimiser;
-  ScheduleOptions schedule;
-  LossOptions loss;
-  Augmentation augmentation;
+  OptimiserOptions optimiser = {};
+  ScheduleOptions schedule = {};
+  LossOptions loss = {};
+  Augmentation augmentation = {};
   std::string scale_lr = "none";  ///< linear, sqrt, none: with (global batch) / 256
   std::int64_t epochs = 10;
   std::int64_t steps = 0;    ///< instead of epochs
