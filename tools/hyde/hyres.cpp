@@ -84,6 +84,9 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
   for (double value : eigen.values)
     batch += value > n * (1 + 4 * std::sqrt(2 / n) + 2 * std::sqrt(static_cast<double>(bands) / n));
   if (options.rank) batch = *options.rank;
+  // A streamed cube is larger than memory: better one more pass than many planes at once.
+  const bool streamed = source.block_rows != 0 && source.block_rows < source.extent.rows;
+  const std::size_t most = streamed ? 12 : bands;
 
   HyresResult result;
   std::vector<Component> components;
@@ -92,7 +95,7 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
   result.risk.push_back(0);
   bool done = false;
   while (!done && components.size() < bands) {
-    const std::size_t first = components.size(), count = std::min(batch, bands - first);
+    const std::size_t first = components.size(), count = std::min({batch, most, bands - first});
     Matrix part(bands, count);
     for (std::size_t b = 0; b < bands; ++b)
       for (std::size_t k = 0; k < count; ++k)
@@ -113,7 +116,7 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
       done = options.rank ? k + 1 == *options.rank : k + 1 >= best_rank + kPatience;
       if (done) break;
     }
-    batch = kPatience + 3;
+    batch = batch > count ? batch - count : kPatience + 3;
   }
   const std::size_t rank = options.rank ? *options.rank : best_rank;
   components.resize(rank);
