@@ -127,7 +127,7 @@ function(fachwerk_unit name)
   target_compile_definitions(unit-${name} PRIVATE FACHWERK_DATA="${CMAKE_SOURCE_DIR}/data" FACHWERK_SHARED="${CMAKE_SOURCE_DIR}/../shared")
   add_test(NAME unit-${name} COMMAND unit-${name})
   # Under the sanitizer an allocation that is refused must look as it does without: tests ask for too much on purpose.
-  set_tests_properties(unit-${name} PROPERTIES TIMEOUT 1200 ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1")
+  set_tests_properties(unit-${name} PROPERTIES TIMEOUT 1200 ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1;OMP_WAIT_POLICY=passive")
 endfunction()
 
 # fachwerk_peer(NAME): tests/peers/NAME.py run by the distribution's python3 with the binaries in PATH; 77 means skipped.

@@ -287,8 +287,8 @@ void print_summary(const Command& command, const Session& session) {
 /// A rank that is left after that has failed alone.
 int report(const Session& session, Exit code, const std::string& message, const std::string& hint = {}) {
   if (!session.talks) std::this_thread::sleep_for(std::chrono::seconds(3));
-  fmt::print(stderr, "{}: {}\n", session.tool, message);
-  if (!hint.empty()) fmt::print(stderr, "{}: hint: {}\n", session.tool, hint);
+  say(fmt::format("{}: {}\n", session.tool, message));
+  if (!hint.empty()) say(fmt::format("{}: hint: {}\n", session.tool, hint));
   return static_cast<int>(code);
 }
 

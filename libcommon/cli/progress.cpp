@@ -61,8 +61,7 @@ void Progress::print(Clock::time_point now, std::uint64_t done) {
   }
   line += fmt::format(", {:.3g}/s", rate);
   if (total_ > 0 && done > 0) line += fmt::format(", {} left", clock_time(elapsed / fraction - elapsed));
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
-  std::fflush(stderr);
+  say(fmt::format("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n"));
   printed_ = true;
 }
 

@@ -156,11 +156,16 @@ std::string Summary::json(const std::string& tool) const {
 }
 
 void Session::warn(const std::string& message) const {
-  if (talks && !quiet) fmt::print(stderr, "{}: warning: {}\n", tool, message);
+  if (talks && !quiet) say(fmt::format("{}: warning: {}\n", tool, message));
 }
 
 void Session::note(const std::string& message) const {
-  if (talks && verbose) fmt::print(stderr, "{}: {}\n", tool, message);
+  if (talks && verbose) say(fmt::format("{}: {}\n", tool, message));
+}
+
+void say(const std::string& text) noexcept {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
 }
 
 std::string version() {

@@ -83,6 +83,9 @@ struct Session {
   void note(const std::string& message) const;
 };
 
+/// A line on stderr, whole. What stands in its way (a closed pipe) is ignored: a run does not fail for a message.
+void say(const std::string& text) noexcept;
+
 /// Version of the toolkit, e.g. "0.1.0".
 std::string version();
 

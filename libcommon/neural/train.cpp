@@ -251,7 +251,7 @@ void Training::end_epoch() {
     for (const char* column : {"train_loss", "train_acc", "val_loss", "val_acc", "val_mse", "test_loss", "test_acc",
                                "test_mse", "samples_per_s"})
       if (row.contains(column)) line += fmt::format("  {} {:.5g}", column, row[column]);
-    fmt::print(stderr, "{}: {}\n", session_->tool, line);
+    cli::say(fmt::format("{}: {}\n", session_->tool, line));
   }
   epoch_loss_ = epoch_right_ = epoch_count_ = epoch_seconds_ = 0;
   position_ = 0;

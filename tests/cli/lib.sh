@@ -51,3 +51,16 @@ python() {
   echo "no python3 with h5py and numpy"
   exit 77
 }
+
+# grep -q that reads all of its input: one that stops at the first match closes the pipe on a tool that is still writing.
+grep() {
+  local word quiet='' words=()
+  for word; do
+    case $word in
+      -q) quiet=yes ;;
+      -q?*) quiet=yes; words+=("-${word#-q}") ;;
+      *) words+=("$word") ;;
+    esac
+  done
+  if [ -n "$quiet" ]; then command grep "${words[@]}" >/dev/null; else command grep "${words[@]}"; fi
+}
