@@ -411,7 +411,7 @@ OPTIMISERS = {
     "adam --lr 0.01 --clip-norm 0.05": lambda p: torch.optim.Adam(p, 0.01),
 }
 labels = torch.arange(24) % 10
-run("nn-train", "images.h5", "begin.h5", "--hidden", "20,15", "--act", "tanh", "--epochs", 0, "--dtype", "f64", "--seed", 5)
+run("nn-train", "images.h5", "begin.h5", "--hidden", "20,15", "--act", "tanh", "--epochs", 0, "--batch", 7, "--dtype", "f64", "--seed", 5)
 for name, make in OPTIMISERS.items():
     model = Mlp((3072, 20, 15, 10), torch.tanh).double()
     model.load_state_dict(state("begin.h5"), strict=True)
