@@ -198,7 +198,7 @@ plot::Figure series_figure(const h5::Node& file, const Request& request, bool po
   const auto units = file.text(rows.front().path, "units").value_or("");
   const bool same_units = std::all_of(
       rows.begin(), rows.end(), [&](const Row& row) { return file.text(row.path, "units").value_or("") == units; });
-  figure.y_label = same ? label_of(file, rows.front().path) : same_units ? units : "";
+  figure.y_label = same ? label_of(file, rows.front().path) : same_units && units != "1" ? units : "";
   if (!same && !same_units)
     for (std::size_t r = 0; r < rows.size(); ++r)
       figure.series[r].name = plot::label(figure.series[r].name, file.text(rows[r].path, "units").value_or(""));
