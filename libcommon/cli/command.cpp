@@ -234,15 +234,21 @@ void put(const std::string& text, std::FILE* stream) {
     throw io_error("cannot write to {}: {}", stream == stdout ? "stdout" : "stderr", std::strerror(errno));
 }
 
+/// Text that was asked for; whoever closes the pipe (`| head`) has read enough of it.
+void answer(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 /// --help and its like win over anything else on the line and load nothing.
 bool answer_at_once(const Command& command, int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--") return false;
-    if (word == "--help" || word == "-h") return put(help_text(command), stdout), true;
-    if (word == "--version") return put(fmt::format("{} (Fachwerk) {}\n", command.name, version()), stdout), true;
-    if (word == "--man") return put(man_page(command), stdout), true;
-    if (word == "--completion") return put(bash_completion(command), stdout), true;
+    if (word == "--help" || word == "-h") return answer(help_text(command)), true;
+    if (word == "--version") return answer(fmt::format("{} (Fachwerk) {}\n", command.name, version())), true;
+    if (word == "--man") return answer(man_page(command)), true;
+    if (word == "--completion") return answer(bash_completion(command)), true;
   }
   return false;
 }
