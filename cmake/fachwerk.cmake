@@ -33,6 +33,10 @@ if(FACHWERK_WERROR)
   target_compile_options(fachwerk_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>
     "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
 endif()
+if(FACHWERK_FUZZ)  # marks for the fuzzer in all code of ours
+  target_compile_options(fachwerk_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
+  set(FACHWERK_SANITIZE address,undefined)
+endif()
 if(FACHWERK_SANITIZE)
   target_compile_options(fachwerk_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACHWERK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
@@ -136,6 +140,25 @@ function(fachwerk_peer name)
     add_test(NAME peer-${name} COMMAND "${CMAKE_SOURCE_DIR}/tests/peers/run" "${CMAKE_BINARY_DIR}/bin" "${CMAKE_SOURCE_DIR}/tests/peers/${name}.py")
     set_tests_properties(peer-${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
   endif()
+endfunction()
+
+# fachwerk_fuzz(NAME LIBS ...): libFuzzer binary fuzz-NAME from tests/fuzz/NAME.cpp. Configure with clang and
+# -DFACHWERK_FUZZ=ON; run as BUILD/tests/fuzz-NAME -max_total_time=60.
+function(fachwerk_fuzz name)
+  if(NOT FACHWERK_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
+  add_executable(fuzz-${name} "${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.cpp")
+  set_target_properties(fuzz-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  target_link_libraries(fuzz-${name} PRIVATE fachwerk_flags ${arg_LIBS})
+  target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)
+  add_custom_target(run-fuzz-${name} COMMAND fuzz-${name} -max_total_time=60 -rss_limit_mb=4096 -print_final_stats=1
+    WORKING_DIRECTORY "${CMAKE_BINARY_DIR}/tests" VERBATIM)
+  if(NOT TARGET fuzz)
+    add_custom_target(fuzz COMMENT "every fuzz target has run a minute")
+  endif()
+  add_dependencies(fuzz run-fuzz-${name})
 endfunction()
 
 # fachwerk_isa_variants(TARGET FILES ...): compiles each file once per vector unit (baseline, AVX2, AVX-512) with
