@@ -6,8 +6,35 @@
 namespace fachwerk::hyde {
 
 std::size_t Source::valid_pixels() const {
-  if (valid.empty()) return extent.pixels();
-  return static_cast<std::size_t>(std::count_if(valid.begin(), valid.end(), [](auto v) { return v != 0; }));
+  if (valid.empty()) return whole().pixels();
+  double count = static_cast<double>(std::count_if(valid.begin(), valid.end(), [](auto v) { return v != 0; }));
+  sum_over_members({&count, 1});
+  return static_cast<std::size_t>(count);
+}
+
+const Team& Source::members() const {
+  static const Team alone;
+  return team ? *team : alone;
+}
+
+Extent Source::whole() const {
+  return {team ? team->all_rows() : extent.rows, extent.cols, extent.bands};
+}
+
+std::vector<std::size_t> Source::pixels_held() const {
+  if (!team) return {extent.pixels()};
+  std::vector<std::size_t> held = team->rows;
+  for (std::size_t& n : held)
+    n *= extent.cols;
+  return held;
+}
+
+std::vector<std::uint8_t> Source::whole_valid() const {
+  return team && !valid.empty() ? team->join(valid) : valid;
+}
+
+void Source::sum_over_members(std::span<double> values) const {
+  if (team) team->sum(values);
 }
 
 void Source::each_block(const std::function<void(std::size_t, std::size_t, std::span<const float>)>& fn) const {
@@ -48,17 +75,42 @@ void transpose(const float* in, std::size_t rows, std::size_t cols, std::size_t 
     }
 }
 
+namespace {
+
+void turn_block(const Source& source, std::size_t band, std::size_t count, std::size_t row, std::size_t rows,
+                std::span<const float> spectra, std::span<float> planes, std::size_t stride) {
+  constexpr std::size_t panel = 1024;
+  const std::size_t cols = source.extent.cols, bands = source.extent.bands, first = row * cols, block = rows * cols;
+#pragma omp parallel for schedule(static)
+  for (std::size_t p = 0; p < block; p += panel)
+    transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands, planes.data() + first + p,
+              stride);
+}
+
+}  // namespace
+
 void read_planes(const Source& source, std::size_t band, std::size_t count, std::span<float> planes,
                  std::size_t stride) {
-  const std::size_t cols = source.extent.cols, bands = source.extent.bands;
   source.each_block([&](std::size_t row, std::size_t rows, std::span<const float> spectra) {
-    constexpr std::size_t panel = 1024;
-    const std::size_t first = row * cols, block = rows * cols;
-#pragma omp parallel for schedule(static)
-    for (std::size_t p = 0; p < block; p += panel)
-      transpose(spectra.data() + p * bands + band, std::min(panel, block - p), count, bands, planes.data() + first + p,
-                stride);
+    turn_block(source, band, count, row, rows, spectra, planes, stride);
   });
+}
+
+void take_planes(const Source& source, std::span<float> planes, std::size_t stride) {
+  if (!source.release) return read_planes(source, 0, source.extent.bands, planes, stride);
+  const std::size_t step = rows_per_block(source.extent);
+  std::vector<float> scratch;
+  for (std::size_t row = 0; row < source.extent.rows; row += step) {
+    const std::size_t rows = std::min(step, source.extent.rows - row);
+    turn_block(source, 0, source.extent.bands, row, rows, source.read(row, rows, scratch), planes, stride);
+    source.release(row, rows);
+  }
+}
+
+std::size_t rows_per_block(Extent extent) {
+  const std::size_t row_bytes = extent.cols * extent.bands * sizeof(float);
+  const std::size_t rows = (std::size_t{32} << 20) / std::max<std::size_t>(row_bytes, 1);
+  return std::clamp<std::size_t>(rows >= 64 ? rows / 64 * 64 : rows, 1, extent.rows);  // whole chunks of files
 }
 
 void read_planes(const Source& source, std::size_t band, std::span<float> planes) {

@@ -3,8 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
+
+#include "team.hpp"
 
 namespace fachwerk::hyde {
 
@@ -26,9 +29,20 @@ struct Source {
   Read read;
   std::vector<std::uint8_t> valid = {};  ///< [pixels], 1 = valid; empty when all are
   std::size_t block_rows = 0;            ///< rows read at a time; 0 = all
+  /// Rows whose memory may go: reading them again costs a reading of the file. Null where nothing is to be gained.
+  std::function<void(std::size_t row, std::size_t rows)> release = {};
+  /// The processes that share the cube; `extent` and `valid` are then of this one's rows. Null: this one has all.
+  std::shared_ptr<const Team> team = {};
 
   bool is_valid(std::size_t pixel) const { return valid.empty() || valid[pixel] != 0; }
-  std::size_t valid_pixels() const;
+  std::size_t valid_pixels() const;  ///< of the whole cube
+
+  const Team& members() const;
+  Extent whole() const;                          ///< of the whole cube
+  std::vector<std::size_t> pixels_held() const;  ///< by each member
+  std::vector<std::uint8_t> whole_valid() const;
+  /// Sums over pixels become those of the whole cube.
+  void sum_over_members(std::span<double> values) const;
 
   /// Calls `fn(first_row, rows, spectra)` for block after block.
   void each_block(const std::function<void(std::size_t, std::size_t, std::span<const float>)>& fn) const;
@@ -48,6 +62,11 @@ Sink memory_sink(std::span<float> cube, Extent extent);
 void read_planes(const Source& source, std::size_t band, std::size_t count, std::span<float> planes,
                  std::size_t stride);
 void read_planes(const Source& source, std::size_t band, std::span<float> planes);
+/// All bands, the source's memory being released as they go over.
+void take_planes(const Source& source, std::span<float> planes, std::size_t stride);
+
+/// Rows that make about 32 MB of float spectra.
+std::size_t rows_per_block(Extent extent);
 
 /// A distance between planes at which the same pixel of all of them does not fall into the same few lines of the cache.
 std::size_t plane_stride(std::size_t pixels);

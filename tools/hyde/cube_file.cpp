@@ -93,9 +93,9 @@ std::vector<double> band_list(const h5::Input& file, const std::string& cube, st
   return found.empty() ? std::vector<double>{} : file.column<double>(found);
 }
 
-CubeInput open_hdf5(const std::string& path, const std::string& asked) {
+CubeInput open_hdf5(h5::Input opened, const std::string& asked) {
   CubeInput input;
-  input.hdf5 = std::make_shared<h5::Input>(h5::Input::open(path));
+  input.hdf5 = std::make_shared<h5::Input>(std::move(opened));
   const h5::Input& file = *input.hdf5;
   input.dataset = find_cube(file, asked);
   input.name = file.name() + ":" + input.dataset;
@@ -303,7 +303,8 @@ Format format_of(const std::string& path) {
   return Format::hdf5;
 }
 
-CubeInput open_cube(const std::string& path, const std::string& dataset) {
+CubeInput open_cube(const std::string& path, const std::string& dataset,
+                    const std::function<h5::Input(const std::string&)>& open) {
   CubeInput input;
   if (path != "-" && !fs::exists(path)) throw io_error("{}: no such file", path);
   const bool is_hdf5 = path == "-" || H5Fis_hdf5(path.c_str()) > 0;
@@ -320,7 +321,8 @@ CubeInput open_cube(const std::string& path, const std::string& dataset) {
     if (path != "-")
       for (const std::string& child : probe.children("/"))
         matlab = matlab || probe.has_attribute("/" + child, "MATLAB_class");
-    input = matlab ? from_variables(formats::read_matlab73(probe).variables, path, dataset) : open_hdf5(path, dataset);
+    input = matlab ? from_variables(formats::read_matlab73(probe).variables, path, dataset)
+                   : open_hdf5(open ? open(path) : h5::Input::open(path), dataset);
   } else {
     const formats::File file = formats::File::open(path);
     if (formats::is_matlab5(file.bytes()))
@@ -446,7 +448,8 @@ CubeOutput::CubeOutput(const std::string& path, const CubeInfo& info, const Writ
   const std::size_t total = extent.size() * bytes_of(info.type);
   switch (t.format) {
     case Format::hdf5: {
-      t.hdf5.emplace(h5::Output::create(path, options.force, total + (std::size_t{1} << 20)));
+      t.hdf5.emplace(options.create ? options.create(path, options.force)
+                                    : h5::Output::create(path, options.force, total + (std::size_t{1} << 20)));
       t.hdf5->stamp(session, "hsi-cube", source != nullptr ? source->hdf5.get() : nullptr);
       const h5::Describe describe{
           info.units,

@@ -79,7 +79,9 @@ struct CubeInput {
 
 /// `dataset`: path in HDF5 or variable name in MATLAB; empty: /cube, else the only three-dimensional one. Throws
 /// bad_input when it is not three-dimensional, io_error for truncated files (with both sizes).
-CubeInput open_cube(const std::string& path, const std::string& dataset = {});
+/// `open`: how HDF5 is opened, if not by h5::Input::open.
+CubeInput open_cube(const std::string& path, const std::string& dataset = {},
+                    const std::function<h5::Input(const std::string&)>& open = {});
 
 enum class Format { hdf5, envi, tiff, matlab, npy };
 /// By name: .hdr .img .dat .raw .bil .bip .bsq, .tif .tiff, .mat, .npy; else HDF5.
@@ -91,6 +93,8 @@ struct WriteOptions {
   std::optional<Interleave> interleave = {};  ///< ENVI: that of the header read, else bsq
   bool force = false;
   std::string long_name = "cube";
+  /// How HDF5 is created, if not by h5::Output::create.
+  std::function<h5::Output(const std::string& path, bool force)> create = {};
 };
 
 /// A cube that is written by blocks of rows, in order. Nothing is left without `commit`.

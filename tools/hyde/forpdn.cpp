@@ -13,6 +13,7 @@ namespace fachwerk::hyde {
 namespace {
 
 constexpr std::size_t kStrip = 128;  // neighbouring coefficients that go through the spectral filter together
+constexpr std::size_t kGroup = 8;    // bands a process that change hands together
 
 // A run of coefficients in a row of the plane that share one λ.
 struct Run {
@@ -73,10 +74,10 @@ std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands
 }
 
 // 255/(max - min) of a band over valid pixels; 1 if it is constant.
-double range_scale(std::span<const float> plane, const Source& source) {
+double range_scale(std::span<const float> plane, std::span<const std::uint8_t> valid) {
   float low = INFINITY, high = -INFINITY;
   for (std::size_t p = 0; p < plane.size(); ++p) {
-    if (!source.is_valid(p)) continue;
+    if (!valid.empty() && valid[p] == 0) continue;
     low = std::min(low, plane[p]);
     high = std::max(high, plane[p]);
   }
@@ -180,102 +181,227 @@ void RoughnessSmoother<Real>::apply(Real* y, std::size_t stride, std::size_t lan
 template class RoughnessSmoother<float>;
 template class RoughnessSmoother<double>;
 
-ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOptions& options, const Sink& sink) {
-  const auto [rows, cols, bands] = source.extent;
-  const std::size_t pixels = rows * cols;
-  if (bands < 2) throw bad_input("forpdn needs at least 2 bands");
-  const int levels = options.wavelet_domain ? options.levels : 0;
-  const std::optional<Dwt2> dwt =
-      options.wavelet_domain ? std::optional<Dwt2>(std::in_place, rows, cols, options.wavelet, levels) : std::nullopt;
-  const std::size_t size = dwt ? dwt->size() : pixels, width = dwt ? dwt->cols() : cols;
+namespace {
 
-  // Every band's plane becomes its coefficients in place.
-  const std::size_t stride = plane_stride(size);
-  ScratchArray array(bands * stride, options.scratch);
-  const std::span<float> planes = array.values();
-  read_planes(source, 0, bands, planes, stride);
-  std::vector<double> scale(bands), sigma(bands);
+// The cube in the wavelet domain. Whole planes, one a band, lie a stride apart; what a process has of it are its bands
+// while planes are transformed, and its coefficients of all bands while spectra are smoothed.
+class Planes {
+ public:
+  Planes(const Source& source, const ForpdnOptions& options)
+      : source_(source), team_(source.members()), whole_(source.whole()), limit_(options.scratch) {
+    if (options.wavelet_domain) dwt_.emplace(whole_.rows, whole_.cols, options.wavelet, options.levels);
+    size_ = dwt_ ? dwt_->size() : whole_.pixels();
+    bands_ = rows_of(team_, team_.rank, 0, whole_.bands);
+    const std::size_t height = size_ / width();
+    for (std::size_t member = 0; member < team_.size; ++member)
+      held_.push_back((height * (member + 1) / team_.size - height * member / team_.size) * width());
+    begin_ = height * team_.rank / team_.size * width();
+  }
+
+  std::size_t width() const { return dwt_ ? dwt_->cols() : whole_.cols; }
+  std::vector<Subband> subbands() const {
+    return dwt_ ? dwt_->subbands() : std::vector<Subband>{{0, 0, 0, whole_.rows, whole_.cols}};
+  }
+  /// Noise of the bands in the scale of their coefficients.
+  std::vector<double> analyse(const std::vector<double>& sigma);
+  /// This process's coefficients [bands], `stride` apart, the first of them number `begin`.
+  struct Coefficients {
+    std::span<float> values;
+    std::size_t stride, begin, count;
+  };
+  Coefficients spectra();
+  void synthesise(const Sink& sink);
+
+ private:
+  std::span<float> plane(std::size_t i) { return array_->values().subspan(i * stride_, size_); }
+  void read();
+  void write(const Sink& sink);
+  /// Moves the array from bands to coefficients and back, some bands at a time.
+  void turn(bool to_coefficients);
+
+  const Source& source_;
+  const Team& team_;
+  Extent whole_;
+  ScratchLimit limit_;
+  std::optional<Dwt2> dwt_;
+  std::size_t size_ = 0, stride_ = 0, begin_ = 0;
+  std::vector<std::size_t> bands_, held_;
+  std::vector<double> scale_;
+  std::optional<ScratchArray> array_;
+};
+
+void Planes::read() {
+  stride_ = plane_stride(size_);
+  array_.emplace(bands_.size() * stride_, limit_);
+  if (team_.size == 1) return take_planes(source_, array_->values(), stride_);
+  const std::size_t group = kGroup * team_.size;
+  for (std::size_t first = 0, next = 0; first < whole_.bands; first += group) {
+    const std::size_t count = std::min(group, whole_.bands - first);
+    std::vector<float> part(count * source_.extent.pixels());
+    read_planes(source_, first, part);
+    part = columns_to_rows(team_, source_.pixels_held(), first, count, std::move(part));
+    for (std::size_t i = 0; i < part.size() / whole_.pixels(); ++i, ++next)
+      std::copy_n(part.data() + i * whole_.pixels(), whole_.pixels(), plane(next).data());
+  }
+}
+
+std::vector<double> Planes::analyse(const std::vector<double>& sigma) {
+  read();
+  const std::vector<std::uint8_t> valid = source_.whole_valid();
+  scale_.assign(whole_.bands, 0);
 #pragma omp parallel for schedule(dynamic)
-  for (std::size_t b = 0; b < bands; ++b) {
-    const std::span<float> plane = planes.subspan(b * stride, pixels);
-    fill_invalid(plane, source.extent.rows, source.extent.cols, source.valid);
-    scale[b] = range_scale(plane, source);
-    sigma[b] = noise.sigma[b] * scale[b];
-    std::vector<float> buffer(plane.begin(), plane.end());
-    for (float& v : buffer)
-      v *= static_cast<float>(scale[b]);
-    if (dwt)
-      dwt->forward(buffer, planes.subspan(b * stride, size));
-    else
-      std::copy(buffer.begin(), buffer.end(), plane.begin());
+  for (std::size_t i = 0; i < bands_.size(); ++i) {
+    const std::span<float> values = plane(i).first(whole_.pixels());
+    fill_invalid(values, whole_.rows, whole_.cols, valid);
+    const double scale = scale_[bands_[i]] = range_scale(values, valid);
+    for (float& v : values)
+      v *= static_cast<float>(scale);
+    if (dwt_) dwt_->forward(plane(i));
   }
+  source_.sum_over_members(scale_);
+  std::vector<double> scaled_sigma(sigma);
+  for (std::size_t b = 0; b < scaled_sigma.size(); ++b)
+    scaled_sigma[b] *= scale_[b];
+  return scaled_sigma;
+}
 
-  const std::vector<Subband> subbands = dwt ? dwt->subbands() : std::vector<Subband>{{0, 0, 0, rows, cols}};
-  const bool per_subband = options.per_subband && dwt;
-  const std::size_t groups = per_subband ? subbands.size() : static_cast<std::size_t>(levels) + 1;
-  ForpdnResult result;
-  if (options.lambda) {
-    result.lambda.assign(groups, *options.lambda);
-  } else {
-    const std::vector<Run> runs = runs_of(subbands, per_subband, width, 512);
-    const std::vector<Matrix> grams = group_grams(planes, bands, stride, runs, groups);
-    const Eigen eigen = roughness_eigen(sigma);
-    std::vector<double> inverse(bands);
-    for (std::size_t b = 0; b < bands; ++b)
-      inverse[b] = 1 / sigma[b];
-    for (std::size_t group = 0; group < groups; ++group) {
-      RoughnessRisk risk{eigen.values, std::vector<double>(bands), 0};
-      for (const Run& run : runs)
-        if (run.group == group) risk.count += static_cast<double>(run.length);
-      const Matrix half = multiply(scaled(grams[group], inverse, inverse), eigen.vectors);
-      for (std::size_t k = 0; k < bands; ++k)
-        for (std::size_t i = 0; i < bands; ++i)
-          risk.energies[k] += eigen.vectors(i, k) * half(i, k);
-      result.lambda.push_back(risk.minimiser());
+Planes::Coefficients Planes::spectra() {
+  if (team_.size > 1) turn(true);
+  return {array_->values(), stride_, begin_, held_[team_.rank]};
+}
+
+void Planes::turn(bool to_coefficients) {
+  const std::size_t from_stride = stride_, length = to_coefficients ? held_[team_.rank] : size_;
+  const std::size_t rows = to_coefficients ? whole_.bands : bands_.size();
+  stride_ = plane_stride(length);
+  ScratchArray turned(rows * stride_, limit_);
+  const std::size_t group = kGroup * team_.size;
+  for (std::size_t first = 0, from = 0, to = 0; first < whole_.bands; first += group) {
+    const std::size_t count = std::min(group, whole_.bands - first);
+    const std::size_t out = to_coefficients ? rows_of(team_, team_.rank, first, count).size() : count;
+    const std::size_t width = to_coefficients ? size_ : held_[team_.rank];
+    std::vector<float> part(out * width);
+    for (std::size_t i = 0; i < out; ++i, ++from)
+      std::copy_n(array_->values().data() + from * from_stride, width, part.data() + i * width);
+    part = to_coefficients ? rows_to_columns(team_, held_, first, count, std::move(part))
+                           : columns_to_rows(team_, held_, first, count, std::move(part));
+    for (std::size_t i = 0; i < part.size() / length; ++i, ++to)
+      std::copy_n(part.data() + i * length, length, turned.values().data() + to * stride_);
+  }
+  array_ = std::move(turned);
+}
+
+void Planes::synthesise(const Sink& sink) {
+  if (team_.size > 1) turn(false);
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t i = 0; i < bands_.size(); ++i) {
+    if (dwt_) dwt_->inverse(plane(i), plane(i).first(whole_.pixels()));
+    for (float& v : plane(i).first(whole_.pixels()))
+      v /= static_cast<float>(scale_[bands_[i]]);
+  }
+  write(sink);
+}
+
+// Planes to spectra by blocks of rows; in a team every block comes from those who have the bands.
+void Planes::write(const Sink& sink) {
+  const std::size_t pixels = source_.extent.pixels(), bands = whole_.bands, cols = whole_.cols;
+  if (team_.size > 1) {
+    ScratchArray mine(bands * pixels, limit_);
+    const std::size_t group = kGroup * team_.size;
+    for (std::size_t first = 0, next = 0; first < bands; first += group) {
+      const std::size_t count = std::min(group, bands - first);
+      std::vector<float> part(rows_of(team_, team_.rank, first, count).size() * whole_.pixels());
+      for (std::size_t i = 0; i < part.size() / whole_.pixels(); ++i, ++next)
+        std::copy_n(plane(next).data(), whole_.pixels(), part.data() + i * whole_.pixels());
+      part = rows_to_columns(team_, source_.pixels_held(), first, count, std::move(part));
+      std::copy(part.begin(), part.end(), mine.values().begin() + static_cast<std::ptrdiff_t>(first * pixels));
     }
+    array_ = std::move(mine);
+    stride_ = pixels;
   }
+  const std::size_t step = rows_per_block(source_.extent);
+  std::vector<float> spectra(step * cols * bands);
+  for (std::size_t row = 0; row < source_.extent.rows; row += step) {
+    const std::size_t count = std::min(step, source_.extent.rows - row), block = count * cols;
+#pragma omp parallel for schedule(static)
+    for (std::size_t p = 0; p < block; p += 256)
+      transpose(array_->values().data() + row * cols + p, bands, std::min<std::size_t>(256, block - p), stride_,
+                spectra.data() + p * bands, bands);
+    sink(row, count, std::span<const float>(spectra).first(block * bands));
+  }
+}
 
+// Those of the runs that lie within a process's coefficients, numbered from its first.
+std::vector<Run> runs_within(std::vector<Run> runs, const Planes::Coefficients& mine) {
+  std::erase_if(runs, [&](const Run& run) { return run.begin < mine.begin || run.begin >= mine.begin + mine.count; });
+  for (Run& run : runs)
+    run.begin -= mine.begin;
+  return runs;
+}
+
+std::vector<double> least_risk(const Source& source, const Planes::Coefficients& mine, const std::vector<Run>& runs,
+                               const std::vector<double>& sigma, std::size_t groups) {
+  const std::size_t bands = sigma.size();
+  std::vector<Matrix> grams = group_grams(mine.values, bands, mine.stride, runs, groups);
+  std::vector<double> counts(groups);
+  for (const Run& run : runs)
+    counts[run.group] += static_cast<double>(run.length);
+  source.sum_over_members(counts);
+  const Eigen eigen = roughness_eigen(sigma);
+  std::vector<double> inverse(bands), lambda;
+  for (std::size_t b = 0; b < bands; ++b)
+    inverse[b] = 1 / sigma[b];
+  for (std::size_t group = 0; group < groups; ++group) {
+    source.sum_over_members(grams[group].values);
+    RoughnessRisk risk{eigen.values, std::vector<double>(bands), counts[group]};
+    const Matrix half = multiply(scaled(grams[group], inverse, inverse), eigen.vectors);
+    for (std::size_t k = 0; k < bands; ++k)
+      for (std::size_t i = 0; i < bands; ++i)
+        risk.energies[k] += eigen.vectors(i, k) * half(i, k);
+    lambda.push_back(risk.minimiser());
+  }
+  return lambda;
+}
+
+void smooth(const Planes::Coefficients& mine, const std::vector<Run>& strips, const std::vector<double>& sigma,
+            const std::vector<double>& lambda) {
   std::vector<RoughnessSmoother<float>> smoothers;
-  for (double lambda : result.lambda)
-    smoothers.emplace_back(sigma, lambda);
-  const std::vector<Run> strips = runs_of(subbands, per_subband, width, kStrip);
+  for (double l : lambda)
+    smoothers.emplace_back(sigma, l);
 #pragma omp parallel
   {
-    std::vector<float> strip(bands * kStrip);  // a strip of all bands, in the cache
+    std::vector<float> strip(sigma.size() * kStrip);  // a strip of all bands, in the cache
 #pragma omp for schedule(dynamic, 16)
     for (std::size_t i = 0; i < strips.size(); ++i) {
       const Run& run = strips[i];
-      if (!(result.lambda[run.group] > 0)) continue;
-      for (std::size_t b = 0; b < source.extent.bands; ++b)
-        std::copy_n(planes.data() + b * stride + run.begin, run.length, strip.data() + b * kStrip);
+      if (!(lambda[run.group] > 0)) continue;
+      for (std::size_t b = 0; b < sigma.size(); ++b)
+        std::copy_n(mine.values.data() + b * mine.stride + run.begin, run.length, strip.data() + b * kStrip);
       smoothers[run.group].apply(strip.data(), kStrip, run.length);
-      for (std::size_t b = 0; b < source.extent.bands; ++b)
-        std::copy_n(strip.data() + b * kStrip, run.length, planes.data() + b * stride + run.begin);
+      for (std::size_t b = 0; b < sigma.size(); ++b)
+        std::copy_n(strip.data() + b * kStrip, run.length, mine.values.data() + b * mine.stride + run.begin);
     }
   }
-#pragma omp parallel for schedule(dynamic)
-  for (std::size_t b = 0; b < bands; ++b) {
-    const std::span<float> plane = planes.subspan(b * stride, pixels);
-    if (dwt) {
-      std::vector<float> buffer(pixels);
-      dwt->inverse(planes.subspan(b * stride, size), buffer);
-      std::copy(buffer.begin(), buffer.end(), plane.begin());
-    }
-    for (float& v : plane)
-      v /= static_cast<float>(scale[b]);
-  }
-  const std::size_t step = rows_per_block(source.extent);
-  std::vector<float> spectra(step * cols * bands);
-  for (std::size_t row = 0; row < rows; row += step) {
-    const std::size_t count = std::min(step, rows - row), block = count * cols;
-#pragma omp parallel for schedule(static)
-    for (std::size_t p = 0; p < block; p += 256) {
-      const std::size_t n = std::min<std::size_t>(256, block - p);
-      transpose(planes.data() + row * source.extent.cols + p, source.extent.bands, n, stride,
-                spectra.data() + p * source.extent.bands, source.extent.bands);
-    }
-    sink(row, count, std::span<const float>(spectra).first(block * bands));
-  }
+}
+
+}  // namespace
+
+ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOptions& options, const Sink& sink) {
+  if (source.extent.bands < 2) throw bad_input("forpdn needs at least 2 bands");
+  Planes planes(source, options);
+  const std::vector<double> sigma = planes.analyse(noise.sigma);
+  const std::vector<Subband> subbands = planes.subbands();
+  const bool per_subband = options.per_subband && options.wavelet_domain;
+  const std::size_t groups = per_subband ? subbands.size() : static_cast<std::size_t>(subbands.back().level) + 1;
+  const Planes::Coefficients mine = planes.spectra();
+  const auto runs = [&](std::size_t longest) {
+    return runs_within(runs_of(subbands, per_subband, planes.width(), longest), mine);
+  };
+  ForpdnResult result;
+  result.lambda = options.lambda ? std::vector<double>(groups, *options.lambda)
+                                 : least_risk(source, mine, runs(512), sigma, groups);
+  smooth(mine, runs(kStrip), sigma, result.lambda);
+  planes.synthesise(sink);
   return result;
 }
 

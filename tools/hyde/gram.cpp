@@ -25,12 +25,25 @@ void symmetrise(Matrix& r) {
       r(i, j) = r(j, i);
 }
 
-Matrix sum_of(const std::vector<Matrix>& slices) {
+Matrix sum_of(const std::vector<Matrix>& slices, const Source& source) {
   Matrix total = slices.front();
   for (std::size_t s = 1; s < slices.size(); ++s)
     for (std::size_t i = 0; i < total.values.size(); ++i)
       total.values[i] += slices[s].values[i];
+  source.sum_over_members(total.values);
   return total;
+}
+
+// The last row of the member before, as the row above this one's first.
+std::vector<float> row_above(const Source& source) {
+  const Team& team = source.members();
+  const std::size_t size = source.extent.cols * source.extent.bands;
+  if (team.size == 1) return {};
+  std::vector<float> scratch;
+  const std::span<const float> last = source.read(source.extent.rows - 1, 1, scratch);
+  std::vector<std::size_t> counts(team.size);
+  if (team.rank + 1 < team.size) counts[team.rank + 1] = size;
+  return team.exchange(last.first(team.rank + 1 < team.size ? size : 0), counts);
 }
 
 void add_panel(const std::vector<double>& panel, std::size_t count, Matrix& r) {
@@ -56,7 +69,7 @@ Matrix gram(const Source& source) {
       }
     }
   });
-  Matrix r = sum_of(slices);
+  Matrix r = sum_of(slices, source);
   symmetrise(r);
   return r;
 }
@@ -65,7 +78,10 @@ Matrix shift_covariance(const Source& source) {
   const std::size_t bands = source.extent.bands, cols = source.extent.cols;
   std::vector<Matrix> slices(kSlices, Matrix(bands, bands));
   std::vector<std::size_t> pairs(kSlices);
-  std::vector<float> above;  // last row of the block before
+  std::vector<float> above = row_above(source);  // last row of the block before
+  const std::vector<std::uint8_t> valid = source.whole_valid();
+  const std::size_t first_pixel = source.members().first_row(source.members().rank) * cols;
+  const auto is_valid = [&](std::size_t pixel) { return valid.empty() || valid[pixel] != 0; };
   source.each_block([&](std::size_t first, std::size_t rows, std::span<const float> spectra) {
     const auto row_of = [&](std::size_t r) { return spectra.data() + r * cols * bands; };
 #pragma omp parallel for schedule(dynamic)
@@ -84,24 +100,25 @@ Matrix shift_covariance(const Source& source) {
         const float* here = row_of(r);
         const float* up = r > 0 ? row_of(r - 1) : (above.empty() ? nullptr : above.data());
         for (std::size_t c = 0; c < cols; ++c) {
-          const std::size_t pixel = (first + r) * cols + c;
-          if (!source.is_valid(pixel)) continue;
-          if (c > 0 && source.is_valid(pixel - 1)) add_pair(here + c * bands, here + (c - 1) * bands);
-          if (up != nullptr && source.is_valid(pixel - cols)) add_pair(here + c * bands, up + c * bands);
+          const std::size_t pixel = first_pixel + (first + r) * cols + c;
+          if (!is_valid(pixel)) continue;
+          if (c > 0 && is_valid(pixel - 1)) add_pair(here + c * bands, here + (c - 1) * bands);
+          if (up != nullptr && is_valid(pixel - cols)) add_pair(here + c * bands, up + c * bands);
         }
       }
       if (filled > 0) add_panel(panel, filled, slices[s]);
     }
     above.assign(row_of(rows - 1), row_of(rows - 1) + cols * bands);
   });
-  std::size_t count = 0;
+  double count = 0;
   for (std::size_t n : pairs)
-    count += n;
+    count += static_cast<double>(n);
+  source.sum_over_members({&count, 1});
   if (count == 0)
     throw bad_input("no two neighbouring pixels are valid: the noise cannot be estimated from differences");
-  Matrix r = sum_of(slices);
+  Matrix r = sum_of(slices, source);
   for (double& v : r.values)
-    v /= static_cast<double>(count);
+    v /= count;
   symmetrise(r);
   return r;
 }
@@ -125,7 +142,7 @@ Matrix correlate(const Source& source, std::span<const float> planes) {
       }
     }
   });
-  return sum_of(slices);
+  return sum_of(slices, source);
 }
 
 }  // namespace fachwerk::hyde

@@ -28,54 +28,135 @@ std::vector<float> gather(const Dwt2& dwt, const Subband& band, std::span<const 
   return values;
 }
 
-struct Component {
-  std::vector<float> coefficients;
-  double gain = 0;
-  std::vector<double> thresholds = {};  // one, or one a subband
+// Principal components in the wavelet domain: every process has some of them whole, and all know what the risk says.
+class Scan {
+ public:
+  Scan(const Source& source, const Dwt2& dwt, const HyresOptions& options)
+      : source_(source), dwt_(dwt), options_(options), valid_(source.whole_valid()) {}
+
+  std::size_t size() const { return gains_.size(); }
+  double gain(std::size_t k) const { return gains_[k]; }
+  const std::vector<double>& thresholds(std::size_t k) const { return thresholds_[k]; }
+
+  /// The next components: projections on these directions.
+  void add(const Matrix& directions);
+  /// Soft-thresholded planes of the first `rank` components, of this process's pixels.
+  std::vector<float> restored(std::size_t rank);
+
+ private:
+  struct Batch {
+    std::vector<std::size_t> owned;   // numbers of components
+    std::vector<float> coefficients;  // a slot of dwt.size() for each
+  };
+  std::span<float> slot(Batch& batch, std::size_t i) const {
+    return std::span(batch.coefficients).subspan(i * dwt_.size(), dwt_.size());
+  }
+  std::vector<float> whole_planes(const Matrix& directions) const;
+  std::vector<double> choose(std::span<float> slot) const;
+  void shrink(std::span<float> slot, const std::vector<double>& thresholds) const;
+
+  const Source& source_;
+  const Dwt2& dwt_;
+  const HyresOptions& options_;
+  std::vector<std::uint8_t> valid_;
+  std::vector<Batch> batches_;
+  std::vector<double> gains_;
+  std::vector<std::vector<double>> thresholds_;
 };
 
-Component analyse(std::span<const float> plane, const Dwt2& dwt, const HyresOptions& options) {
-  Component component{std::vector<float>(dwt.size())};
-  dwt.forward(plane, component.coefficients);
-  const auto choose = [&](std::span<const float> x) {
-    const Threshold bounded = sure_grid(x, options.largest_threshold, options.grid);
-    component.gain += bounded.gain;
-    component.thresholds.push_back(options.exact_thresholds ? sure_exact(x).value : bounded.value);
-  };
-  if (options.scope == ThresholdScope::component) {
-    choose(component.coefficients);
-  } else {
-    for (const Subband& band : dwt.subbands())
-      choose(gather(dwt, band, component.coefficients));
-  }
-  return component;
+// Planes of the components that this process has, a slot apart.
+std::vector<float> Scan::whole_planes(const Matrix& directions) const {
+  const Team& team = source_.members();
+  if (team.size == 1) return project(source_, directions, dwt_.size());
+  const std::size_t pixels = source_.whole().pixels();
+  const std::vector<float> planes =
+      columns_to_rows(team, source_.pixels_held(), size(), directions.cols, project(source_, directions));
+  std::vector<float> slots(planes.size() / pixels * dwt_.size());
+  for (std::size_t i = 0; i < planes.size() / pixels; ++i)
+    std::copy_n(planes.data() + i * pixels, pixels, slots.data() + i * dwt_.size());
+  return slots;
 }
 
-void restore(Component& component, const Dwt2& dwt, ThresholdScope scope, std::span<float> plane) {
-  if (scope == ThresholdScope::component) {
-    soft_threshold(component.coefficients, static_cast<float>(component.thresholds.front()));
-  } else {
-    for (std::size_t k = 0; k < dwt.subbands().size(); ++k) {
-      const Subband& band = dwt.subbands()[k];
-      for (std::size_t r = 0; r < band.rows; ++r)
-        soft_threshold(std::span(component.coefficients).subspan((band.row + r) * dwt.cols() + band.col, band.cols),
-                       static_cast<float>(component.thresholds[k]));
-    }
+// Gain, then thresholds: one, or one a subband.
+std::vector<double> Scan::choose(std::span<float> coefficients) const {
+  std::vector<double> row(1);
+  const auto add = [&](std::span<const float> x) {
+    const Threshold bounded = sure_grid(x, options_.largest_threshold, options_.grid);
+    row[0] += bounded.gain;
+    row.push_back(options_.exact_thresholds ? sure_exact(x).value : bounded.value);
+  };
+  if (options_.scope == ThresholdScope::component)
+    add(coefficients);
+  else
+    for (const Subband& band : dwt_.subbands())
+      add(gather(dwt_, band, coefficients));
+  return row;
+}
+
+void Scan::add(const Matrix& directions) {
+  const std::size_t first = size(), count = directions.cols;
+  const std::size_t width = options_.scope == ThresholdScope::component ? std::size_t{2} : 1 + dwt_.subbands().size();
+  const Extent whole = source_.whole();
+  Batch batch{rows_of(source_.members(), source_.members().rank, first, count), whole_planes(directions)};
+  std::vector<double> table(count * width);
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t i = 0; i < batch.owned.size(); ++i) {
+    fill_invalid(slot(batch, i).first(whole.pixels()), whole.rows, whole.cols, valid_);
+    dwt_.forward(slot(batch, i));
+    const std::vector<double> row = choose(slot(batch, i));
+    std::copy(row.begin(), row.end(), table.begin() + static_cast<std::ptrdiff_t>((batch.owned[i] - first) * width));
   }
-  dwt.inverse(component.coefficients, plane);
+  source_.sum_over_members(table);
+  for (std::size_t k = 0; k < count; ++k) {
+    const auto row = table.begin() + static_cast<std::ptrdiff_t>(k * width);
+    gains_.push_back(*row);
+    thresholds_.emplace_back(row + 1, row + static_cast<std::ptrdiff_t>(width));
+  }
+  batches_.push_back(std::move(batch));
+}
+
+void Scan::shrink(std::span<float> coefficients, const std::vector<double>& thresholds) const {
+  if (options_.scope == ThresholdScope::component)
+    return soft_threshold(coefficients, static_cast<float>(thresholds.front()));
+  for (std::size_t k = 0; k < dwt_.subbands().size(); ++k) {
+    const Subband& band = dwt_.subbands()[k];
+    for (std::size_t r = 0; r < band.rows; ++r)
+      soft_threshold(coefficients.subspan((band.row + r) * dwt_.cols() + band.col, band.cols),
+                     static_cast<float>(thresholds[k]));
+  }
+}
+
+std::vector<float> Scan::restored(std::size_t rank) {
+  const std::size_t pixels = source_.whole().pixels();
+  const Team& team = source_.members();
+  std::vector<float> planes(rows_of(team, team.rank, 0, rank).size() * pixels);
+  std::size_t next = 0;
+  for (Batch& batch : batches_) {
+    const auto kept = static_cast<std::size_t>(
+        std::count_if(batch.owned.begin(), batch.owned.end(), [&](std::size_t k) { return k < rank; }));
+#pragma omp parallel for schedule(dynamic)
+    for (std::size_t i = 0; i < kept; ++i) {
+      shrink(slot(batch, i), thresholds_[batch.owned[i]]);
+      dwt_.inverse(slot(batch, i), std::span(planes).subspan((next + i) * pixels, pixels));
+    }
+    next += kept;
+    batch = {};
+  }
+  return rows_to_columns(team, source_.pixels_held(), 0, rank, std::move(planes));
 }
 
 }  // namespace
 
 HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, const HyresOptions& options) {
-  const std::size_t bands = source.extent.bands, pixels = source.extent.pixels();
+  const std::size_t bands = source.extent.bands;
   if (options.rank && (*options.rank < 1 || *options.rank > bands))
     throw usage_error("--rank {} is not between 1 and the {} bands used", *options.rank, bands);
   const std::vector<double> inverse = reciprocal(noise.sigma);
   const Matrix white = scaled(gram, inverse, inverse);
   const Eigen eigen = eigen_symmetric(white);
   const Matrix directions = scaled(eigen.vectors, inverse, {});  // V with the whitening folded in
-  const Dwt2 dwt(source.extent.rows, source.extent.cols, options.wavelet, options.levels);
+  const Extent whole = source.whole();
+  const Dwt2 dwt(whole.rows, whole.cols, options.wavelet, options.levels);
 
   // Components whose energy exceeds the noise's by some standard deviations are those that can be accepted; they, and
   // as many more as the scan looks at without improvement, come from one pass.
@@ -89,47 +170,29 @@ HyresResult hyres(const Source& source, const Matrix& gram, const Noise& noise, 
   const std::size_t most = streamed ? 12 : bands;
 
   HyresResult result;
-  std::vector<Component> components;
+  Scan scan(source, dwt, options);
   double risk = 0, best = 0;
   std::size_t best_rank = 0;
   result.risk.push_back(0);
   bool done = false;
-  while (!done && components.size() < bands) {
-    const std::size_t first = components.size(), count = std::min({batch, most, bands - first});
-    Matrix part(bands, count);
-    for (std::size_t b = 0; b < bands; ++b)
-      for (std::size_t k = 0; k < count; ++k)
-        part(b, k) = directions(b, first + k);
-    std::vector<float> planes = project(source, part);
-    fill_invalid(planes, source.extent.rows, source.extent.cols, source.valid);
-    components.resize(first + count);
-#pragma omp parallel for schedule(dynamic)
-    for (std::size_t k = 0; k < count; ++k)
-      components[first + k] = analyse(std::span<const float>(planes).subspan(k * pixels, pixels), dwt, options);
-    for (std::size_t k = first; k < first + count; ++k) {
-      risk += components[k].gain;
+  while (!done && scan.size() < bands) {
+    const std::size_t first = scan.size(), count = std::min({batch, most, bands - first});
+    scan.add(columns(directions, first, count));
+    for (std::size_t k = first; k < first + count && !done; ++k) {
+      risk += scan.gain(k);
       result.risk.push_back(risk);
       if (risk < best) {
         best = risk;
         best_rank = k + 1;
       }
       done = options.rank ? k + 1 == *options.rank : k + 1 >= best_rank + kPatience;
-      if (done) break;
     }
     batch = batch > count ? batch - count : kPatience + 3;
   }
-  const std::size_t rank = options.rank ? *options.rank : best_rank;
-  components.resize(rank);
-
-  result.model = {source.extent, scaled(columns(eigen.vectors, rank), noise.sigma, {}),
-                  std::vector<float>(rank * pixels)};
-#pragma omp parallel for schedule(dynamic)
-  for (std::size_t k = 0; k < rank; ++k) {
-    restore(components[k], dwt, options.scope, result.model.plane(k));
-    components[k].coefficients = {};
-  }
-  for (const Component& component : components)
-    result.thresholds.insert(result.thresholds.end(), component.thresholds.begin(), component.thresholds.end());
+  const std::size_t rank = options.rank.value_or(best_rank);
+  result.model = {source.extent, scaled(columns(eigen.vectors, rank), noise.sigma, {}), scan.restored(rank)};
+  for (std::size_t k = 0; k < rank; ++k)
+    result.thresholds.insert(result.thresholds.end(), scan.thresholds(k).begin(), scan.thresholds(k).end());
   return result;
 }
 

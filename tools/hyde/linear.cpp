@@ -98,11 +98,15 @@ Matrix procrustes(const Matrix& a) {
   return multiply(p, qt);
 }
 
-Matrix columns(const Matrix& a, std::size_t count) {
+Matrix columns(const Matrix& a, std::size_t first, std::size_t count) {
   Matrix c(a.rows, count);
   for (std::size_t i = 0; i < a.rows; ++i)
-    std::copy_n(&a.values[i * a.cols], count, &c.values[i * count]);
+    std::copy_n(a.values.data() + i * a.cols + first, count, c.values.data() + i * count);
   return c;
+}
+
+Matrix columns(const Matrix& a, std::size_t count) {
+  return columns(a, 0, count);
 }
 
 Matrix orthonormalised(Matrix a) {

@@ -40,7 +40,8 @@ Matrix inverse_spd(Matrix a);
 /// P Qᵀ of the thin SVD a = P S Qᵀ: the nearest matrix with orthonormal columns (rows >= cols).
 Matrix procrustes(const Matrix& a);
 
-/// The first `count` columns.
+/// Columns [first, first + count), or the first `count`.
+Matrix columns(const Matrix& a, std::size_t first, std::size_t count);
 Matrix columns(const Matrix& a, std::size_t count);
 
 /// Orthonormal basis of the columns' span (rows >= cols), by QR.

@@ -120,11 +120,11 @@ void harmonic_fill(std::span<float> plane, std::size_t rows, std::size_t cols, s
 
 }  // namespace
 
-std::vector<float> project(const Source& source, const Matrix& directions) {
-  const std::size_t bands = source.extent.bands, cols = source.extent.cols, pixels = source.extent.pixels();
-  const std::size_t count = directions.cols;
+std::vector<float> project(const Source& source, const Matrix& directions, std::size_t stride) {
+  const std::size_t bands = source.extent.bands, cols = source.extent.cols;
+  const std::size_t count = directions.cols, distance = stride != 0 ? stride : source.extent.pixels();
   const std::vector<float> d(directions.values.begin(), directions.values.end());
-  std::vector<float> planes(count * pixels);
+  std::vector<float> planes(count * distance);
   if (count == 0) return planes;
   source.each_block([&](std::size_t first, std::size_t rows, std::span<const float> spectra) {
     const std::size_t block = rows * cols;
@@ -133,7 +133,7 @@ std::vector<float> project(const Source& source, const Matrix& directions) {
       const std::size_t n = std::min(kPanel, block - p);
       cblas_sgemm(CblasRowMajor, CblasTrans, CblasTrans, static_cast<int>(count), static_cast<int>(n),
                   static_cast<int>(bands), 1.0F, d.data(), static_cast<int>(count), spectra.data() + p * bands,
-                  static_cast<int>(bands), 0.0F, planes.data() + first * cols + p, static_cast<int>(pixels));
+                  static_cast<int>(bands), 0.0F, planes.data() + first * cols + p, static_cast<int>(distance));
     }
   });
   return planes;
@@ -173,12 +173,6 @@ void fill_invalid(std::span<float> planes, std::size_t rows, std::size_t cols, s
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t i = 0; i < count; ++i)
     harmonic_fill(planes.subspan(i * pixels, pixels), rows, cols, valid);
-}
-
-std::size_t rows_per_block(Extent extent) {
-  const std::size_t row_bytes = extent.cols * extent.bands * sizeof(float);
-  const std::size_t rows = (std::size_t{32} << 20) / std::max<std::size_t>(row_bytes, 1);
-  return std::clamp<std::size_t>(rows >= 64 ? rows / 64 * 64 : rows, 1, extent.rows);  // whole chunks of files
 }
 
 }  // namespace fachwerk::hyde

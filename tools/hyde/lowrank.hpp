@@ -22,8 +22,9 @@ struct LowRank {
   }
 };
 
-/// planes[i][p] = directions[:, i] · y_p for all pixels: [directions.cols][pixels]. One pass.
-std::vector<float> project(const Source& source, const Matrix& directions);
+/// planes[i][p] = directions[:, i] · y_p for all pixels: [directions.cols][pixels], planes `stride` apart (0: without
+/// gaps). One pass.
+std::vector<float> project(const Source& source, const Matrix& directions, std::size_t stride = 0);
 
 /// Spectra of rows [row, row + rows) into `spectra` [rows * cols][bands].
 void reconstruct(const LowRank& model, std::size_t row, std::size_t rows, std::span<float> spectra);
@@ -34,8 +35,5 @@ void reconstruct(const LowRank& model, const Sink& sink, std::size_t block_rows 
 /// Gives invalid pixels of each plane values that continue their surroundings smoothly (harmonic extension), so that
 /// spatial filters see no holes. Nothing to do when `valid` is empty.
 void fill_invalid(std::span<float> planes, std::size_t rows, std::size_t cols, std::span<const std::uint8_t> valid);
-
-/// Rows that make about 16 MB of float spectra.
-std::size_t rows_per_block(Extent extent);
 
 }  // namespace fachwerk::hyde

@@ -105,6 +105,27 @@ Noise regression_noise(const Matrix& gram, std::size_t pixels) {
   return noise;
 }
 
+namespace {
+
+// Median of the absolute finest details over 0.6745. Details of invalid pixels, which read as zero, would lower it.
+double detail_deviation(std::span<const float> plane, const Dwt2& dwt, Extent extent,
+                        std::span<const std::uint8_t> valid) {
+  std::vector<float> coefficients(dwt.size()), details;
+  dwt.forward(plane, coefficients);
+  details.reserve(dwt.size());
+  for (const Subband& band : dwt.subbands()) {
+    if (band.level == 0) continue;
+    for (std::size_t r = 0; r < band.rows; ++r)
+      for (std::size_t c = 0; c < band.cols; ++c)
+        if (valid.empty() ||
+            valid[std::min(2 * r, extent.rows - 1) * extent.cols + std::min(2 * c, extent.cols - 1)] != 0)
+          details.push_back(std::abs(coefficients[(band.row + r) * dwt.cols() + band.col + c]));
+  }
+  return details.empty() ? 0 : median_of(details) / 0.6745;
+}
+
+}  // namespace
+
 double median_of(std::vector<float>& values) {
   if (values.empty()) throw bad_input("no valid pixels");
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -114,35 +135,27 @@ double median_of(std::vector<float>& values) {
 }
 
 Noise mad_noise(const Source& source, int wavelet_order) {
-  const auto [rows, cols, bands] = source.extent;
+  const auto [rows, cols, bands] = source.whole();
   if (rows < 2 || cols < 2) throw bad_input("at least 2 x 2 pixels are needed, found {} x {}", rows, cols);
   const std::size_t pixels = rows * cols;
   const Wavelet wavelet = daubechies(wavelet_order);
   const Dwt2 dwt(rows, cols, wavelet, 1);
-  constexpr std::size_t group = 16;  // planes in memory at a time
+  const Team& team = source.members();
+  const std::vector<std::uint8_t> valid = source.whole_valid();
+  const std::size_t group = 16 * team.size;  // planes in memory at a time
   Noise noise{std::vector<double>(bands)};
-  std::vector<float> planes;
   for (std::size_t first = 0; first < bands; first += group) {
-    const std::size_t count = std::min(group, bands - first);
-    planes.resize(count * pixels);
+    const std::size_t count = std::min(group, source.extent.bands - first);
+    std::vector<float> planes(count * source.extent.pixels());
     read_planes(source, first, planes);
+    planes = columns_to_rows(team, source.pixels_held(), first, count, std::move(planes));
+    const std::vector<std::size_t> mine = rows_of(team, team.rank, first, count);
 #pragma omp parallel for schedule(dynamic)
-    for (std::size_t b = 0; b < count; ++b) {
-      std::vector<float> coefficients(dwt.size()), details;
-      dwt.forward(std::span(planes).subspan(b * pixels, pixels), coefficients);
-      // Details of invalid pixels, which read as zero, would lower the median.
-      details.reserve(dwt.size());
-      for (const Subband& band : dwt.subbands()) {
-        if (band.level == 0) continue;
-        for (std::size_t r = 0; r < band.rows; ++r)
-          for (std::size_t c = 0; c < band.cols; ++c)
-            if (source.is_valid(std::min(2 * r, source.extent.rows - 1) * source.extent.cols +
-                                std::min(2 * c, source.extent.cols - 1)))
-              details.push_back(std::abs(coefficients[(band.row + r) * dwt.cols() + band.col + c]));
-      }
-      noise.sigma[first + b] = details.empty() ? 0 : median_of(details) / 0.6745;
-    }
+    for (std::size_t i = 0; i < mine.size(); ++i)
+      noise.sigma[mine[i]] =
+          detail_deviation(std::span(planes).subspan(i * pixels, pixels), dwt, source.whole(), valid);
   }
+  source.sum_over_members(noise.sigma);
   return noise;
 }
 
@@ -195,12 +208,12 @@ Noise poisson_noise(const Source& source) {
     }
   });
   Noise noise{std::vector<double>(bands)};
-  for (std::size_t b = 0; b < bands; ++b) {
-    double sum = 0;
-    for (const auto& slice : sums)
-      sum += slice[b];
-    noise.sigma[b] = std::sqrt(sum / static_cast<double>(pixels));
-  }
+  for (const auto& slice : sums)
+    for (std::size_t b = 0; b < bands; ++b)
+      noise.sigma[b] += slice[b];
+  source.sum_over_members(noise.sigma);
+  for (double& sigma : noise.sigma)
+    sigma = std::sqrt(sigma / static_cast<double>(pixels));
   return noise;
 }
 

@@ -16,9 +16,18 @@
 namespace fachwerk::hyde {
 namespace {
 
-std::size_t machine_memory() {
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
-}
+// A clock that adds up.
+class Timer {
+ public:
+  explicit Timer(double& total) : total_(total) {}
+  ~Timer() { total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  double& total_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 // Rows of the chosen bands as float, no-data as NaN.
 void read_bands(const CubeInput& input, const std::vector<std::size_t>& bands, std::size_t row, std::size_t rows,
@@ -74,6 +83,25 @@ struct BandStatistics {
       }
     }
   }
+  // Those of the whole cube.
+  void combine(const Team& team) {
+    const std::size_t n = low.size();
+    std::vector<double> extremes(2 * n), counts(2 * n);
+    for (std::size_t b = 0; b < n; ++b) {
+      extremes[b] = -static_cast<double>(low[b]);
+      extremes[n + b] = static_cast<double>(high[b]);
+      counts[b] = static_cast<double>(missing[b]);
+      counts[n + b] = static_cast<double>(negative[b]);
+    }
+    team.largest(extremes);
+    team.sum(counts);
+    for (std::size_t b = 0; b < n; ++b) {
+      low[b] = static_cast<float>(-extremes[b]);
+      high[b] = static_cast<float>(extremes[n + b]);
+      missing[b] = static_cast<std::size_t>(counts[b]);
+      negative[b] = static_cast<std::size_t>(counts[n + b]);
+    }
+  }
 };
 
 std::vector<std::size_t> first_bands(const CubeInput& input, const PrepareOptions& options) {
@@ -111,22 +139,28 @@ class Preparation {
   Preparation(CubeInput input, const PrepareOptions& options) : options_(options) {
     result_.input = std::move(input);
     result_.bands = first_bands(result_.input, options);
-    const Extent file = result_.input.info.extent;
-    const std::size_t bytes = file.pixels() * result_.bands.size() * sizeof(float);
-    const std::size_t budget = options.memory != 0 ? options.memory : machine_memory() / 10 * 8;
-    result_.streaming = static_cast<double>(bytes) > 0.5 * static_cast<double>(budget) && !options.partial_pixels;
-    result_.scratch = {budget / 2};
-    result_.source.extent = {file.rows, file.cols, result_.bands.size()};
+    Extent extent = result_.input.info.extent;
+    extent.bands = result_.bands.size();
+    if (options.team) {
+      extent.rows = options.team->rows[options.team->rank];
+      result_.first_row = options.team->first_row(options.team->rank);
+      result_.source.team = options.team;
+    }
+    const std::size_t bytes = extent.size() * sizeof(float);
+    result_.streaming =
+        static_cast<double>(bytes) > 0.5 * static_cast<double>(options.memory) && !options.partial_pixels;
+    result_.scratch = {options.memory / 2};
+    result_.source.extent = extent;
   }
 
   Prepared run(bool with_gram) {
-    const std::size_t pixels = result_.source.extent.pixels();
     BandStatistics statistics(result_.bands.size());
     if (!result_.streaming) load();
     set_reader();
     result_.source.each_block(
         [&](std::size_t, std::size_t, std::span<const float> spectra) { statistics.add(spectra); });
-    leave_out(statistics, pixels);
+    if (result_.source.team) statistics.combine(*result_.source.team);
+    leave_out(statistics, result_.source.whole().pixels());
     mark_invalid(statistics);
     if (with_gram) find_dependent();
     return std::move(result_);
@@ -137,42 +171,58 @@ class Preparation {
     if (options_.block_rows != 0) return std::min(options_.block_rows, result_.source.extent.rows);
     const Extent extent = result_.input.info.extent;
     const std::size_t row = extent.cols * extent.bands * sizeof(float);
-    const std::size_t budget = options_.memory != 0 ? options_.memory / 16 : std::size_t{128} << 20;
+    const std::size_t budget = std::min(options_.memory / 16, std::size_t{128} << 20);
     const std::size_t rows = std::max<std::size_t>(1, budget / std::max<std::size_t>(row, 1));
     return std::min(extent.rows, rows >= 64 ? rows / 64 * 64 : rows);  // whole chunks of the file
   }
 
   void load() {
+    const Timer timer(result_.seconds_reading);
     const Extent extent = result_.source.extent;
     result_.memory = std::make_shared<ScratchArray>(extent.size(), ScratchLimit{});
     const std::size_t step = block_rows(), row_size = extent.cols * extent.bands;
     std::vector<float> whole;
     for (std::size_t row = 0; row < extent.rows; row += step) {
       const std::size_t rows = std::min(step, extent.rows - row);
-      read_bands(result_.input, result_.bands, row, rows, whole,
+      read_bands(result_.input, result_.bands, result_.first_row + row, rows, whole,
                  result_.memory->values().subspan(row * row_size, rows * row_size));
     }
   }
 
-  void set_reader() {
-    Source& source = result_.source;
-    if (!result_.streaming) {
-      const std::vector<std::uint8_t> valid = source.valid;
-      source = memory_source(result_.memory->values().first(source.extent.size()), source.extent, options_.block_rows);
-      source.valid = valid;
-      return;
-    }
-    source.block_rows = block_rows();
-    source.read = [input = result_.input, bands = result_.bands, valid = source.valid, extent = source.extent,
-                   whole = std::make_shared<std::vector<float>>()](std::size_t row, std::size_t rows,
-                                                                   std::vector<float>& scratch) {
+  // Reads rows from the file, invalid pixels as zero.
+  auto file_reader() const {
+    return [input = result_.input, bands = result_.bands, valid = result_.source.valid, extent = result_.source.extent,
+            first_row = result_.first_row, whole = std::make_shared<std::vector<float>>()](
+               std::size_t row, std::size_t rows, std::vector<float>& scratch) {
       scratch.resize(rows * extent.cols * extent.bands);
-      read_bands(input, bands, row, rows, *whole, scratch);
+      read_bands(input, bands, first_row + row, rows, *whole, scratch);
       if (!valid.empty())
         for (std::size_t p = 0; p < rows * extent.cols; ++p)
           if (valid[row * extent.cols + p] == 0)
             std::fill_n(scratch.begin() + static_cast<std::ptrdiff_t>(p * extent.bands), extent.bands, 0.0F);
       return std::span<const float>(scratch);
+    };
+  }
+
+  void set_reader() {
+    Source& source = result_.source;
+    if (result_.streaming) {
+      source.block_rows = block_rows();
+      source.read = file_reader();
+      return;
+    }
+    // Rows that were released come from the file again.
+    const auto released = std::make_shared<std::size_t>(0);
+    const std::size_t row_size = source.extent.cols * source.extent.bands;
+    source.block_rows = options_.block_rows;
+    source.read = [memory = result_.memory, again = file_reader(), released, row_size](
+                      std::size_t row, std::size_t rows, std::vector<float>& scratch) {
+      if (row < *released) return again(row, rows, scratch);
+      return std::span<const float>(memory->values()).subspan(row * row_size, rows * row_size);
+    };
+    source.release = [memory = result_.memory, released, row_size](std::size_t row, std::size_t rows) {
+      *released = std::max(*released, row + rows);
+      memory->release(row * row_size, rows * row_size);
     };
   }
 
@@ -229,7 +279,8 @@ class Preparation {
     std::vector<std::uint8_t> valid(pixels, 1);
     const auto masked = [&](std::size_t p, std::size_t k) {
       if (!options_.mask) return false;
-      return options_.mask->values[options_.mask->per_band ? p * all_bands + result_.bands[k] : p] == 0;
+      const std::size_t q = result_.first_row * extent.cols + p;
+      return options_.mask->values[options_.mask->per_band ? q * all_bands + result_.bands[k] : q] == 0;
     };
     result_.source.each_block([&](std::size_t row, std::size_t rows, std::span<const float> spectra) {
       const std::size_t first = row * extent.cols;
@@ -240,9 +291,11 @@ class Preparation {
             if (options_.partial_pixels) result_.observed[(first + p) * bands + k] = 0;
           }
     });
-    result_.invalid_pixels = static_cast<std::size_t>(std::count(valid.begin(), valid.end(), std::uint8_t{0}));
+    auto invalid = static_cast<double>(std::count(valid.begin(), valid.end(), std::uint8_t{0}));
+    result_.source.sum_over_members({&invalid, 1});
+    result_.invalid_pixels = static_cast<std::size_t>(invalid);
     if (result_.invalid_pixels == 0) return;
-    if (result_.invalid_pixels == pixels)
+    if (result_.invalid_pixels == result_.source.whole().pixels())
       throw bad_input("{}: no pixel has all its {} bands", result_.input.name, bands);
     if (options_.partial_pixels) return;  // the method decides by `observed`
     result_.source.valid = valid;
@@ -283,6 +336,10 @@ class Preparation {
 };
 
 }  // namespace
+
+std::size_t machine_memory() {
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
+}
 
 Prepared prepare(CubeInput input, const PrepareOptions& options, bool with_gram) {
   return Preparation(std::move(input), options).run(with_gram);
@@ -342,8 +399,8 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
   }
   for (std::size_t p = 0; p < pixels; ++p)
     count_ += prepared_.source.is_valid(first + p) ? 1 : 0;
-
-  const auto start = std::chrono::steady_clock::now();
+  const Timer timer(seconds_);
+  row += prepared_.first_row;
   // Bands and pixels that were not worked on come from the file again, bit by bit when the type stays.
   const bool all_bands = bands == file.bands,
              untouched = all_bands && (prepared_.source.valid.empty() || fill_invalid_);
@@ -381,13 +438,19 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
     output_.hdf5()->write_slab<float>("/residual", {row, 0, 0}, {rows, file.cols, file.bands},
                                       std::span<const float>(residual));
   }
-  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void ResultWriter::finish() {
+  const Source& source = prepared_.source;
+  source.sum_over_members(power_);
+  source.sum_over_members(lagged_);
+  source.sum_over_members({&count_, 1});
 }
 
 std::vector<double> ResultWriter::residual_power() const {
   std::vector<double> power(power_);
   for (double& v : power)
-    v /= static_cast<double>(std::max<std::size_t>(count_, 1));
+    v /= std::max(count_, 1.0);
   return power;
 }
 

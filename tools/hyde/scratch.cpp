@@ -1,6 +1,7 @@
 #include "scratch.hpp"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -48,6 +49,13 @@ ScratchArray::ScratchArray(std::size_t size, ScratchLimit limit) : size_(size) {
 
 ScratchArray::~ScratchArray() {
   if (data_ != nullptr) munmap(data_, size_ * sizeof(float));
+}
+
+void ScratchArray::release(std::size_t first, std::size_t count) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGE_SIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data_ + first) + page - 1) / page * page,
+             end = reinterpret_cast<std::uintptr_t>(data_ + first + count) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 ScratchArray::ScratchArray(ScratchArray&& other) noexcept

@@ -19,6 +19,8 @@ class ScratchArray {
   ~ScratchArray();
   ScratchArray(ScratchArray&& other) noexcept;
   ScratchArray& operator=(ScratchArray&& other) noexcept;
+  /// Gives back the memory of elements [first, first + count), whole pages of it; they read as zero then.
+  void release(std::size_t first, std::size_t count);
   std::span<float> values() { return {data_, size_}; }
   std::span<const float> values() const { return {data_, size_}; }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <complex>
 #include <cstdint>
+#include <cstring>
 #include <numbers>
 
 #include "cli/error.hpp"
@@ -226,6 +227,12 @@ void extend(const float* values, std::ptrdiff_t n, std::ptrdiff_t stride, std::p
   }
 }
 
+// Half-sample symmetric extension of indices below n.
+std::size_t reflect(std::size_t i, std::size_t n) {
+  i %= 2 * n;
+  return i < n ? i : 2 * n - 1 - i;
+}
+
 std::ptrdiff_t floor_half(std::ptrdiff_t v) {
   return v >= 0 ? v / 2 : -((1 - v) / 2);
 }
@@ -307,17 +314,25 @@ std::vector<std::uint8_t> Dwt2::level_map() const {
 }
 
 void Dwt2::forward(std::span<const float> plane, std::span<float> coefficients) const {
-  const auto reflect = [](std::size_t i, std::size_t n) {
-    i %= 2 * n;
-    return i < n ? i : 2 * n - 1 - i;
-  };
-  for (std::size_t r = 0; r < padded_rows_; ++r) {
-    const float* in = plane.data() + reflect(r, rows_) * cols_;
-    float* out = coefficients.data() + r * padded_cols_;
-    std::copy_n(in, cols_, out);
+  std::copy_n(plane.begin(), rows_ * cols_, coefficients.begin());
+  forward(coefficients);
+}
+
+// Rows move apart, the last first; then the far edges are reflected.
+void Dwt2::pad(std::span<float> values) const {
+  for (std::size_t r = rows_; r-- > 0;) {
+    float* row = values.data() + r * padded_cols_;
+    if (r > 0 && padded_cols_ > cols_)
+      std::copy_backward(values.data() + r * cols_, values.data() + (r + 1) * cols_, row + cols_);
     for (std::size_t c = cols_; c < padded_cols_; ++c)
-      out[c] = in[reflect(c, cols_)];
+      row[c] = row[reflect(c, cols_)];
   }
+  for (std::size_t r = rows_; r < padded_rows_; ++r)
+    std::copy_n(values.data() + reflect(r, rows_) * padded_cols_, padded_cols_, values.data() + r * padded_cols_);
+}
+
+void Dwt2::forward(std::span<float> coefficients) const {
+  pad(coefficients);
   const std::size_t taps = low_.size();
   const auto order = static_cast<std::ptrdiff_t>(taps / 2), margin = order + 1;
   std::vector<float> half(size()), even(padded_cols_ / 2 + 2 * static_cast<std::size_t>(margin)), odd(even.size());
@@ -394,27 +409,37 @@ void Dwt2::inverse_levels(std::span<float> coefficients) const {
   }
 }
 
-void Dwt2::inverse(std::span<float> coefficients, std::span<float> plane) const {
-  inverse_levels(coefficients);
+void Dwt2::crop(std::span<const float> values, std::span<float> plane) const {
   for (std::size_t r = 0; r < rows_; ++r)
-    std::copy_n(coefficients.data() + r * padded_cols_, cols_, plane.data() + r * cols_);
+    std::memmove(plane.data() + r * cols_, values.data() + r * padded_cols_, cols_ * sizeof(float));
 }
 
-void Dwt2::adjoint(std::span<float> coefficients, std::span<float> plane) const {
-  inverse_levels(coefficients);
-  const auto reflect = [](std::size_t i, std::size_t n) {
-    i %= 2 * n;
-    return i < n ? i : 2 * n - 1 - i;
-  };
+void Dwt2::fold(std::span<const float> values, std::span<float> plane) const {
   std::fill(plane.begin(), plane.end(), 0.0F);
   for (std::size_t r = 0; r < padded_rows_; ++r) {
-    const float* in = coefficients.data() + r * padded_cols_;
+    const float* in = values.data() + r * padded_cols_;
     float* out = plane.data() + reflect(r, rows_) * cols_;
     for (std::size_t c = 0; c < cols_; ++c)
       out[c] += in[c];
     for (std::size_t c = cols_; c < padded_cols_; ++c)
       out[reflect(c, cols_)] += in[c];
   }
+}
+
+void Dwt2::inverse(std::span<float> coefficients, std::span<float> plane) const {
+  inverse_levels(coefficients);
+  crop(coefficients, plane);
+}
+
+void Dwt2::adjoint(std::span<float> coefficients, std::span<float> plane) const {
+  inverse_levels(coefficients);
+  fold(coefficients, plane);
+}
+
+void Dwt2::inverse_and_adjoint(std::span<float> coefficients, std::span<float> plane, std::span<float> folded) const {
+  inverse_levels(coefficients);
+  crop(coefficients, plane);
+  fold(coefficients, folded);
 }
 
 }  // namespace fachwerk::hyde

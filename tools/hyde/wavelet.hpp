@@ -43,12 +43,19 @@ class Dwt2 {
 
   /// coefficients [rows()][cols()] of plane [rows][cols]. The two must not overlap.
   void forward(std::span<const float> plane, std::span<float> coefficients) const;
-  /// The plane, cropped. `coefficients` are used up.
+  /// The same in place: the array of size() begins with the plane.
+  void forward(std::span<float> plane_and_coefficients) const;
+  /// The plane, cropped. `coefficients` are used up; the plane may lie at their beginning.
   void inverse(std::span<float> coefficients, std::span<float> plane) const;
   /// Transpose of `forward`: the inverse, with the padding folded back. `coefficients` are used up.
   void adjoint(std::span<float> coefficients, std::span<float> plane) const;
+  /// Both, with one transform.
+  void inverse_and_adjoint(std::span<float> coefficients, std::span<float> plane, std::span<float> folded) const;
 
  private:
+  void pad(std::span<float> values) const;
+  void crop(std::span<const float> values, std::span<float> plane) const;
+  void fold(std::span<const float> values, std::span<float> plane) const;
   void inverse_levels(std::span<float> coefficients) const;
 
   std::size_t rows_, cols_, padded_rows_, padded_cols_;
