@@ -126,20 +126,28 @@ void Scan::shrink(std::span<float> coefficients, const std::vector<double>& thre
   }
 }
 
+// Batch by batch, so that components are in memory once: in their slots, or as planes.
 std::vector<float> Scan::restored(std::size_t rank) {
   const std::size_t pixels = source_.whole().pixels();
   const Team& team = source_.members();
-  std::vector<float> planes(rows_of(team, team.rank, 0, rank).size() * pixels);
-  std::size_t next = 0;
-  for (Batch& batch : batches_) {
-    const auto kept = static_cast<std::size_t>(
+  const auto accepted = [&](const Batch& batch) {
+    return static_cast<std::size_t>(
         std::count_if(batch.owned.begin(), batch.owned.end(), [&](std::size_t k) { return k < rank; }));
+  };
+  std::erase_if(batches_, [&](const Batch& batch) { return accepted(batch) == 0; });
+  std::vector<float> planes;
+  planes.reserve(rows_of(team, team.rank, 0, rank).size() * pixels);
+  for (Batch& batch : batches_) {
+    const std::size_t kept = accepted(batch);
 #pragma omp parallel for schedule(dynamic)
     for (std::size_t i = 0; i < kept; ++i) {
       shrink(slot(batch, i), thresholds_[batch.owned[i]]);
-      dwt_.inverse(slot(batch, i), std::span(planes).subspan((next + i) * pixels, pixels));
+      dwt_.inverse(slot(batch, i), slot(batch, i).first(pixels));
     }
-    next += kept;
+    for (std::size_t i = 0; i < kept; ++i) {
+      const std::span<float> plane = slot(batch, i).first(pixels);
+      planes.insert(planes.end(), plane.begin(), plane.end());
+    }
     batch = {};
   }
   return rows_to_columns(team, source_.pixels_held(), 0, rank, std::move(planes));
