@@ -5,10 +5,28 @@
 
 #include <cblas.h>
 #include <lapacke.h>
+#include <omp.h>
 
 #include "cli/error.hpp"
 
 namespace fachwerk::hyde {
+namespace {
+
+// Matrices of bands are too small to be shared: waking threads costs more than what they do.
+class OneThread {
+ public:
+  explicit OneThread(std::size_t size) : threads_(omp_get_max_threads()) {
+    if (size < 512) omp_set_num_threads(1);
+  }
+  ~OneThread() { omp_set_num_threads(threads_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int threads_;
+};
+
+}  // namespace
 
 Matrix identity(std::size_t n) {
   Matrix a(n, n);
@@ -30,6 +48,7 @@ Matrix multiply(const Matrix& a, const Matrix& b, bool transpose_a, bool transpo
   const std::size_t n = transpose_b ? b.rows : b.cols;
   Matrix c(m, n);
   if (m == 0 || n == 0 || k == 0) return c;
+  const OneThread guard(std::max({m, n, k}));
   cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
               static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0, a.values.data(),
               static_cast<int>(a.cols), b.values.data(), static_cast<int>(b.cols), 0.0, c.values.data(),
@@ -60,6 +79,7 @@ double frobenius(const Matrix& a) {
 
 Eigen eigen_symmetric(Matrix a) {
   const std::size_t n = a.rows;
+  const OneThread guard(n);
   std::vector<double> ascending(n);
   const int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', static_cast<int>(n), a.values.data(), static_cast<int>(n),
                                   ascending.data());
@@ -78,6 +98,7 @@ Eigen eigen_symmetric(Matrix a) {
 }
 
 Matrix inverse_spd(Matrix a) {
+  const OneThread guard(a.rows);
   const int n = static_cast<int>(a.rows);
   if (LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'U', n, a.values.data(), n) != 0 ||
       LAPACKE_dpotri(LAPACK_ROW_MAJOR, 'U', n, a.values.data(), n) != 0)
@@ -89,6 +110,7 @@ Matrix inverse_spd(Matrix a) {
 }
 
 Matrix procrustes(const Matrix& a) {
+  const OneThread guard(a.rows);
   Matrix work = a, p(a.rows, a.cols), qt(a.cols, a.cols);
   std::vector<double> singular(a.cols);
   const int m = static_cast<int>(a.rows), n = static_cast<int>(a.cols);
@@ -110,6 +132,7 @@ Matrix columns(const Matrix& a, std::size_t count) {
 }
 
 Matrix orthonormalised(Matrix a) {
+  const OneThread guard(a.rows);
   const int m = static_cast<int>(a.rows), n = static_cast<int>(a.cols);
   std::vector<double> tau(a.cols);
   if (LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, m, n, a.values.data(), n, tau.data()) != 0 ||

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/error.hpp"
+#include "clones.hpp"
 #include "fasthyde.hpp"
 #include "gram.hpp"
 #include "lowrank.hpp"
@@ -51,6 +52,24 @@ void read_bands(const CubeInput& input, const std::vector<std::size_t>& bands, s
       out[p * bands.size() + k] = whole[p * extent.bands + bands[k]];
 }
 
+// One spectrum into the statistics of bands; not-finite values count as missing.
+HYDE_VECTOR_CLONES
+void add_spectra(const float* spectra, std::size_t pixels, std::size_t bands, float* low, float* high,
+                 std::int32_t* missing, std::int32_t* negative) {
+  for (std::size_t p = 0; p < pixels; ++p) {
+    const float* y = spectra + p * bands;
+    for (std::size_t b = 0; b < bands; ++b) {
+      const float v = y[b];
+      const bool finite = std::abs(v) < INFINITY;
+      const float below = finite ? v : INFINITY, above = finite ? v : -INFINITY;
+      low[b] = below < low[b] ? below : low[b];
+      high[b] = above > high[b] ? above : high[b];
+      missing[b] += finite ? 0 : 1;
+      negative[b] += finite && v < 0 ? 1 : 0;
+    }
+  }
+}
+
 struct BandStatistics {
   std::vector<float> low, high;
   std::vector<std::size_t> missing, negative;
@@ -60,20 +79,21 @@ struct BandStatistics {
         missing(n),
         negative(n) {}
   void add(std::span<const float> spectra) {
+    constexpr std::size_t panel = 4096;
     const std::size_t n = low.size(), pixels = spectra.size() / n;
 #pragma omp parallel
     {
       BandStatistics mine(n);
 #pragma omp for schedule(static) nowait
-      for (std::size_t p = 0; p < pixels; ++p)
+      for (std::size_t p = 0; p < pixels; p += panel) {
+        std::vector<std::int32_t> counts(2 * n);
+        add_spectra(spectra.data() + p * n, std::min(panel, pixels - p), n, mine.low.data(), mine.high.data(),
+                    counts.data(), counts.data() + n);
         for (std::size_t b = 0; b < n; ++b) {
-          const float v = spectra[p * n + b];
-          const bool finite = std::abs(v) < INFINITY;
-          mine.low[b] = finite && v < mine.low[b] ? v : mine.low[b];
-          mine.high[b] = finite && v > mine.high[b] ? v : mine.high[b];
-          mine.missing[b] += finite ? 0 : 1;
-          mine.negative[b] += finite && v < 0 ? 1 : 0;
+          mine.missing[b] += static_cast<std::size_t>(counts[b]);
+          mine.negative[b] += static_cast<std::size_t>(counts[n + b]);
         }
+      }
 #pragma omp critical
       for (std::size_t b = 0; b < n; ++b) {
         low[b] = std::min(low[b], mine.low[b]);
@@ -368,9 +388,25 @@ Sink ResultWriter::sink() {
   return [this](std::size_t row, std::size_t rows, std::span<const float> spectra) { take(row, rows, spectra); };
 }
 
-void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float> spectra) {
-  const Extent file = prepared_.input.info.extent, used = prepared_.source.extent;
-  const std::size_t pixels = rows * file.cols, first = row * file.cols, bands = used.bands;
+namespace {
+
+// Adds to power and lag-1 products along a row of what was removed from valid pixels; float sums of a row at most.
+HYDE_VECTOR_CLONES
+void add_residual(const float* noisy, const float* clean, bool valid, std::size_t bands, const float* before,
+                  float* here, float* power, float* lagged) {
+  for (std::size_t b = 0; b < bands; ++b) {
+    const float d = noisy[b] - clean[b];
+    const float v = valid && std::abs(d) < INFINITY ? d : 0.0F;
+    here[b] = v;
+    power[b] += v * v;
+    lagged[b] += v * before[b];
+  }
+}
+
+}  // namespace
+
+void ResultWriter::add_to_statistics(std::size_t row, std::size_t rows, std::span<const float> spectra) {
+  const std::size_t cols = prepared_.source.extent.cols, bands = prepared_.source.extent.bands;
   std::vector<float> scratch;
   const std::span<const float> noisy = prepared_.source.read(row, rows, scratch);
 #pragma omp parallel
@@ -378,17 +414,16 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
     std::vector<double> power(bands), lagged(bands);
 #pragma omp for schedule(static) nowait
     for (std::size_t r = 0; r < rows; ++r) {
-      std::vector<float> here(bands), before(bands);
-      for (std::size_t c = 0; c < file.cols; ++c) {
-        const std::size_t p = r * file.cols + c;
-        const bool valid = prepared_.source.is_valid(first + p);
-        for (std::size_t b = 0; b < bands; ++b) {
-          const float d = noisy[p * bands + b] - spectra[p * bands + b];
-          here[b] = valid && std::abs(d) < INFINITY ? d : 0.0F;
-          power[b] += here[b] * here[b];
-          lagged[b] += here[b] * before[b];
-        }
+      std::vector<float> here(bands), before(bands), row_power(bands), row_lagged(bands);
+      for (std::size_t c = 0; c < cols; ++c) {
+        const std::size_t p = r * cols + c;
+        add_residual(&noisy[p * bands], &spectra[p * bands], prepared_.source.is_valid(row * cols + p), bands,
+                     before.data(), here.data(), row_power.data(), row_lagged.data());
         std::swap(here, before);
+      }
+      for (std::size_t b = 0; b < bands; ++b) {
+        power[b] += static_cast<double>(row_power[b]);
+        lagged[b] += static_cast<double>(row_lagged[b]);
       }
     }
 #pragma omp critical
@@ -397,6 +432,12 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
       lagged_[b] += lagged[b];
     }
   }
+}
+
+void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float> spectra) {
+  const Extent file = prepared_.input.info.extent, used = prepared_.source.extent;
+  const std::size_t pixels = rows * file.cols, first = row * file.cols, bands = used.bands;
+  add_to_statistics(row, rows, spectra);
   for (std::size_t p = 0; p < pixels; ++p)
     count_ += prepared_.source.is_valid(first + p) ? 1 : 0;
   const Timer timer(seconds_);
@@ -430,7 +471,8 @@ void ResultWriter::take(std::size_t row, std::size_t rows, std::span<const float
   }
   if (!(untouched && type_ == Element::f32)) output_.write(row, rows, block.data());
   if (residual_ && output_.hdf5() != nullptr) {
-    std::vector<float> residual(pixels * file.bands);
+    std::vector<float> residual(pixels * file.bands), scratch;
+    const std::span<const float> noisy = prepared_.source.read(row - prepared_.first_row, rows, scratch);
     for (std::size_t p = 0; p < pixels; ++p)
       for (std::size_t k = 0; k < bands; ++k)
         if (prepared_.source.is_valid(first + p))

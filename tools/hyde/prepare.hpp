@@ -61,6 +61,7 @@ class ResultWriter {
   double seconds() const { return seconds_; }  ///< spent on the file
 
  private:
+  void add_to_statistics(std::size_t row, std::size_t rows, std::span<const float> spectra);
   void take(std::size_t row, std::size_t rows, std::span<const float> spectra);
   const Prepared& prepared_;
   CubeOutput& output_;

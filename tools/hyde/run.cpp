@@ -291,7 +291,8 @@ Outcome run_method(const Settings& s, const Prepared& p, const Sink& sink, const
   const bool fixed_subspace = s.method == "pca" && s.rank != "auto";
   if (needs_gram(s.method) && s.method != "l1hymixde" && s.method != "fasthyin" && !fixed_subspace) {
     out.noise = noise_of(s, p);
-    automatic_rank = rank_of(s, p, out.noise);
+    for (const char* method : {"wsrrr", "otvca", "pca", "mnf", "auto"})
+      if (s.method == method) automatic_rank = rank_of(s, p, out.noise);
   }
   if (s.method == "auto") choose(s, p, automatic_rank, session.threads, out);
   if (s.method == "fasthyde" && s.noise_type == "poisson") out.method = "poisson";
