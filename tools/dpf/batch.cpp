@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "cli/error.hpp"
 #include "compute/isa.hpp"
@@ -100,6 +101,8 @@ TileMemory::TileMemory(int nodes, int lanes, int columns)
       last_g(2 * area(nodes, lanes)),
       step(2 * area(nodes, lanes)),
       history(4 * area(nodes, lanes) * static_cast<std::size_t>(columns)),
+      lane_p(static_cast<std::size_t>(nodes)),
+      lane_q(static_cast<std::size_t>(nodes)),
       set_points(area(nodes, lanes)),
       max_mismatch(static_cast<std::size_t>(lanes)),
       first_mismatch(static_cast<std::size_t>(lanes)),
@@ -179,80 +182,108 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
   plan_.f_start = f_start_.data();
   plan_.f_diagonal = f_diagonal_.data();
   plan_.f_column = f_column_.data();
+  if (options.exact_factor)
+    wide_ = chord_lanes(options.device, plan_,
+                        {{factor.values()[0].data(), 4 * factor.values().size()},
+                         {factor.inverse_diagonal()[0].data(), 4 * factor.inverse_diagonal().size()}});
+  else if (options.device.is_cuda())
+    wide_ = chord_lanes(options.device, plan_);
 }
 
 Batch::~Batch() = default;
 
-void Batch::tile(TileMemory& work, const State& start, std::size_t first, int count,
-                 const std::function<void(std::size_t, const Specified&)>& specify,
-                 const std::function<void(std::size_t, ScenarioResult&&)>& done) {
-  const Network& network = *problem_.network;
-  const std::size_t n = static_cast<std::size_t>(network.nodes()), lanes = static_cast<std::size_t>(kernel_.lanes);
-  std::vector<double> p(n), q(n), set_point(n);
-  for (std::size_t lane = 0; lane < lanes; ++lane) {
-    // Empty lanes repeat the base, which is solved.
-    std::ranges::copy(problem_.p, p.begin());
-    std::ranges::copy(problem_.q, q.begin());
-    std::ranges::copy(problem_.set_point, set_point.begin());
-    work.wanted[lane] = lane < static_cast<std::size_t>(count);
-    if (work.wanted[lane]) specify(first + lane, {p, q, set_point});
-    double finite = 0;
-    for (std::size_t i = 0; i < n; ++i)
-      finite += p[i] * 0 + q[i] * 0 + set_point[i] * 0;
-    if (!(finite == 0)) work.wanted[lane] = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t at = i * lanes + lane;
-      work.p[at] = p[i];
-      work.q[at] = q[i];
-      work.vm[at] = problem_.type[i] == NodeType::pq ? start.vm[i] : set_point[i];
-      work.va[at] = start.va[i];
-    }
-    std::ranges::copy(set_point, work.set_points.begin() + static_cast<std::ptrdiff_t>(lane * n));
-  }
-  kernel_.iterate(plan_, work.view());
-  for (std::size_t lane = 0; lane < static_cast<std::size_t>(count); ++lane) {
-    ScenarioResult result;
-    if (!work.wanted[lane]) {
-      result.solution.state = {std::vector<double>(n, std::numeric_limits<double>::quiet_NaN()),
-                               std::vector<double>(n, std::numeric_limits<double>::quiet_NaN()),
-                               {}};
-      done(first + lane, std::move(result));
-      continue;
-    }
-    Solution& solution = result.solution;
-    solution.iterations = work.iterations[lane];
-    if (work.state[lane] == 0) {
-      solution.status = Status::converged;
-      solution.max_mismatch = work.max_mismatch[lane];
-      solution.state.vm.resize(n);
-      solution.state.va.resize(n);
-      for (std::size_t i = 0; i < n; ++i) {
-        solution.state.vm[i] = work.vm[i * lanes + lane];
-        solution.state.va[i] = work.va[i * lanes + lane];
-      }
-    } else {
-      if (!work.newton) work.newton = std::make_unique<Newton>(network);
-      for (std::size_t i = 0; i < n; ++i) {
-        p[i] = work.p[i * lanes + lane];
-        q[i] = work.q[i * lanes + lane];
-      }
-      Problem problem = problem_;
-      problem.p = p;
-      problem.q = q;
-      problem.set_point = std::span(work.set_points).subspan(lane * n, n);
-      const int spent = solution.iterations;
-      result = climb(*grid_, *work.newton, problem, base_, options_);
-      result.solution.iterations += spent;
-    }
-    done(first + lane, std::move(result));
+// Injections and start of a lane. Lanes without a scenario repeat the base, which is solved; scenarios whose numbers
+// are not finite are not wanted.
+void Batch::specify_lane(TileMemory& work, const State* start, std::size_t lane, std::size_t scenario,
+                         const std::function<void(std::size_t, const Specified&)>& specify) const {
+  const std::size_t n = static_cast<std::size_t>(plan_.nodes), lanes = static_cast<std::size_t>(kernel_.lanes);
+  std::vector<double>&p = work.lane_p, &q = work.lane_q;
+  const std::span<double> set_point = std::span(work.set_points).subspan(lane * n, n);
+  std::ranges::copy(problem_.p, p.begin());
+  std::ranges::copy(problem_.q, q.begin());
+  std::ranges::copy(problem_.set_point, set_point.begin());
+  work.wanted[lane] = scenario != no_scenario;
+  if (work.wanted[lane]) specify(scenario, {p, q, set_point});
+  double finite = 0;
+  for (std::size_t i = 0; i < n; ++i)
+    finite += p[i] * 0 + q[i] * 0 + set_point[i] * 0;
+  if (!(finite == 0)) work.wanted[lane] = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t at = i * lanes + lane;
+    work.p[at] = p[i];
+    work.q[at] = q[i];
+    if (problem_.type[i] != NodeType::pq)
+      work.vm[at] = set_point[i];
+    else if (start != nullptr)
+      work.vm[at] = start->vm[i];
+    if (start != nullptr) work.va[at] = start->va[i];
   }
 }
 
-void Batch::solve_from(const State& start, std::size_t first, std::size_t count,
-                       const std::function<void(std::size_t, const Specified&)>& specify,
-                       const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+void Batch::set_lane(TileMemory& work, std::size_t lane, const State& state) const {
   const std::size_t lanes = static_cast<std::size_t>(kernel_.lanes);
-  const std::size_t tiles = (count + lanes - 1) / lanes;
+  for (std::size_t i = 0; i < state.vm.size(); ++i) {
+    work.vm[i * lanes + lane] = state.vm[i];
+    work.va[i * lanes + lane] = state.va[i];
+  }
+}
+
+// What a lane found, or what the ladder finds where it failed.
+ScenarioResult Batch::result_of(TileMemory& work, std::size_t lane) const {
+  const std::size_t n = static_cast<std::size_t>(plan_.nodes), lanes = static_cast<std::size_t>(kernel_.lanes);
+  ScenarioResult result;
+  Solution& solution = result.solution;
+  solution.state.vm.assign(n, std::numeric_limits<double>::quiet_NaN());
+  solution.state.va = solution.state.vm;
+  if (!work.wanted[lane]) return result;
+  if (work.state[lane] == 0) {
+    solution.iterations = work.iterations[lane];
+    solution.status = Status::converged;
+    solution.max_mismatch = work.max_mismatch[lane];
+    for (std::size_t i = 0; i < n; ++i) {
+      solution.state.vm[i] = work.vm[i * lanes + lane];
+      solution.state.va[i] = work.va[i * lanes + lane];
+    }
+    return result;
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    work.lane_p[i] = work.p[i * lanes + lane];
+    work.lane_q[i] = work.q[i * lanes + lane];
+  }
+  return rescue(work.newton, work.lane_p, work.lane_q, std::span(work.set_points).subspan(lane * n, n),
+                work.iterations[lane]);
+}
+
+ScenarioResult Batch::rescue(std::unique_ptr<Newton>& newton, std::span<const double> p, std::span<const double> q,
+                             std::span<const double> set_point, int spent) const {
+  if (!newton) newton = std::make_unique<Newton>(*problem_.network);
+  Problem problem = problem_;
+  problem.p = p;
+  problem.q = q;
+  problem.set_point = set_point;
+  ScenarioResult result = climb(*grid_, *newton, problem, base_, options_);
+  result.solution.iterations += spent;
+  return result;
+}
+
+void Batch::tile(TileMemory& work, const State* start, std::span<const std::size_t> scenarios,
+                 const std::function<void(std::size_t, const Specified&)>& specify,
+                 const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+  const auto lanes = static_cast<std::size_t>(kernel_.lanes);
+  for (std::size_t lane = 0; lane < lanes; ++lane)
+    specify_lane(work, start, lane, lane < scenarios.size() ? scenarios[lane] : no_scenario, specify);
+  kernel_.iterate(plan_, work.view());
+  for (std::size_t lane = 0; lane < scenarios.size(); ++lane) {
+    if (scenarios[lane] == no_scenario) continue;
+    ScenarioResult result = result_of(work, lane);
+    // For the next of a chain: what the ladder found, or the base after a failure.
+    if (!work.wanted[lane] || work.state[lane] != 0)
+      set_lane(work, lane, result.solution.status == Status::converged ? result.solution.state : base_);
+    done(scenarios[lane], std::move(result));
+  }
+}
+
+void Batch::each_tile(std::size_t tiles, const std::function<void(TileMemory&, std::size_t)>& body) const {
   std::vector<std::unique_ptr<TileMemory>> workspaces(static_cast<std::size_t>(compute::threads()));
   compute::parallel_tasks(tiles, [&](std::size_t t) {
 #ifdef _OPENMP
@@ -261,8 +292,85 @@ void Batch::solve_from(const State& start, std::size_t first, std::size_t count,
     auto& work = workspaces[0];
 #endif
     if (!work) work = std::make_unique<TileMemory>(plan_.nodes, kernel_.lanes, options_.memory);
-    const std::size_t begin = t * lanes;
-    tile(*work, start, first + begin, static_cast<int>(std::min(lanes, count - begin)), specify, done);
+    body(*work, t);
+  });
+}
+
+void Batch::solve_from(const State& start, std::size_t first, std::size_t count,
+                       const std::function<void(std::size_t, const Specified&)>& specify,
+                       const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+  if (wide_) return solve_wide(start, first, count, specify, done);
+  const std::size_t lanes = static_cast<std::size_t>(kernel_.lanes);
+  each_tile((count + lanes - 1) / lanes, [&](TileMemory& work, std::size_t t) {
+    std::vector<std::size_t> scenarios(std::min(lanes, count - t * lanes));
+    std::iota(scenarios.begin(), scenarios.end(), first + t * lanes);
+    tile(work, &start, scenarios, specify, done);
+  });
+}
+
+void Batch::solve_wide(const State& start, std::size_t first, std::size_t count,
+                       const std::function<void(std::size_t, const Specified&)>& specify,
+                       const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+  const std::size_t n = static_cast<std::size_t>(plan_.nodes), most = static_cast<std::size_t>(wide_count);
+  for (std::size_t begin = 0; begin < count; begin += most) {
+    const std::size_t size = std::min(most, count - begin);
+    LaneStates states(n, size);
+    std::vector<double> set_points(n * size);
+    std::vector<char> finite(size, 1);
+    compute::parallel_tasks(size, [&](std::size_t lane) {
+      std::vector<double> p(problem_.p.begin(), problem_.p.end()), q(problem_.q.begin(), problem_.q.end());
+      const std::span<double> set_point = std::span(set_points).subspan(lane * n, n);
+      std::ranges::copy(problem_.set_point, set_point.begin());
+      specify(first + begin + lane, {p, q, set_point});
+      for (std::size_t i = 0; i < n; ++i) {
+        const std::size_t at = i * size + lane;
+        finite[lane] = finite[lane] && std::isfinite(p[i] + q[i] + set_point[i]);
+        states.p[at] = p[i];
+        states.q[at] = q[i];
+        states.vm[at] = problem_.type[i] == NodeType::pq ? start.vm[i] : set_point[i];
+        states.va[at] = start.va[i];
+      }
+    });
+    wide_->run(states);
+    compute::parallel_tasks(size, [&](std::size_t lane) {
+      ScenarioResult result;
+      Solution& solution = result.solution;
+      solution.state.vm.assign(n, std::numeric_limits<double>::quiet_NaN());
+      solution.state.va = solution.state.vm;
+      std::vector<double> p(n), q(n);
+      for (std::size_t i = 0; i < n && finite[lane]; ++i) {
+        const std::size_t at = i * size + lane;
+        solution.state.vm[i] = states.vm[at];
+        solution.state.va[i] = states.va[at];
+        p[i] = states.p[at];
+        q[i] = states.q[at];
+      }
+      solution.iterations = states.iterations[lane];
+      solution.max_mismatch = states.max_mismatch[lane];
+      std::unique_ptr<Newton> newton;
+      if (finite[lane] && states.state[lane] == 0)
+        solution.status = Status::converged;
+      else if (finite[lane])
+        result = rescue(newton, p, q, std::span(set_points).subspan(lane * n, n), solution.iterations);
+      done(first + begin + lane, std::move(result));
+    });
+  }
+}
+
+void Batch::solve_chains(std::size_t first, std::size_t count, std::size_t length,
+                         const std::function<void(std::size_t, const Specified&)>& specify,
+                         const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+  const std::size_t lanes = static_cast<std::size_t>(kernel_.lanes);
+  const std::size_t chains = (count + length - 1) / length;
+  each_tile((chains + lanes - 1) / lanes, [&](TileMemory& work, std::size_t t) {
+    std::vector<std::size_t> scenarios(std::min(lanes, chains - t * lanes));
+    for (std::size_t step = 0; step < length; ++step) {
+      for (std::size_t lane = 0; lane < scenarios.size(); ++lane) {
+        const std::size_t s = (t * lanes + lane) * length + step;
+        scenarios[lane] = s < count ? first + s : no_scenario;
+      }
+      tile(work, step == 0 ? &base_ : nullptr, scenarios, specify, done);
+    }
   });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chord_kernel.hpp"
+#include "chord_lanes.hpp"
 #include "newton.hpp"
 
 /// Many scenarios of one grid: chord iterations x <- x - M^-1 F(x) with one factor M = J(base) for all of them,
@@ -56,6 +57,8 @@ struct BatchOptions {
   double rate_limit = 0.7;  ///< slower contraction goes up the ladder
   int newton_iterations = 20;
   bool ladder = true;
+  compute::Device device = {};  ///< CUDA: one thread a scenario, thousands at a time
+  bool exact_factor = false;    ///< factor in double precision, also one scenario at a time
 };
 
 /// Stronger methods in turn, for one scenario that chord (or plain Newton) left unsolved: Newton from `base`, with line
@@ -70,7 +73,8 @@ struct TileMemory {
 
   Aligned<double> vm, va, p, q, e, f;
   Aligned<float> g, last_g, step, history;
-  std::vector<double> set_points;  ///< by lane, then node
+  std::vector<double> lane_p, lane_q;  ///< of one lane
+  std::vector<double> set_points;      ///< by lane, then node
   Aligned<double> max_mismatch, first_mismatch;
   std::vector<int> iterations;
   std::vector<std::uint8_t> state, wanted;
@@ -94,18 +98,38 @@ class Batch {
                   const std::function<void(std::size_t, const Specified&)>& specify,
                   const std::function<void(std::size_t, ScenarioResult&&)>& done);
 
+  /// Scenarios in chains of `length` consecutive ones: the first of a chain starts at the base state, every other at
+  /// the solution before it. Chains run side by side.
+  void solve_chains(std::size_t first, std::size_t count, std::size_t length,
+                    const std::function<void(std::size_t, const Specified&)>& specify,
+                    const std::function<void(std::size_t, ScenarioResult&&)>& done);
+
   const State& base() const { return base_; }
   const BlockFactor& factor() const { return newton_->factor_at(problem_, base_); }
-  int lanes() const { return kernel_.lanes; }
+  /// Scenarios that are solved side by side by one thread, or by the device at once.
+  int lanes() const { return wide_ ? wide_count : kernel_.lanes; }
   const ChordPlan& plan() const { return plan_; }
   const ChordKernel& kernel() const { return kernel_; }
   const Problem& problem() const { return problem_; }
   const BatchOptions& options() const { return options_; }
 
  private:
-  void tile(TileMemory& work, const State& start, std::size_t first, int count,
+  static constexpr std::size_t no_scenario = std::size_t(-1);
+  static constexpr int wide_count = 4096;
+  void solve_wide(const State& start, std::size_t first, std::size_t count,
+                  const std::function<void(std::size_t, const Specified&)>& specify,
+                  const std::function<void(std::size_t, ScenarioResult&&)>& done);
+  ScenarioResult rescue(std::unique_ptr<Newton>& newton, std::span<const double> p, std::span<const double> q,
+                        std::span<const double> set_point, int spent) const;
+  /// One scenario a lane, from `start`, or from what the lane holds where that is null.
+  void tile(TileMemory& work, const State* start, std::span<const std::size_t> scenarios,
             const std::function<void(std::size_t, const Specified&)>& specify,
             const std::function<void(std::size_t, ScenarioResult&&)>& done);
+  void specify_lane(TileMemory& work, const State* start, std::size_t lane, std::size_t scenario,
+                    const std::function<void(std::size_t, const Specified&)>& specify) const;
+  ScenarioResult result_of(TileMemory& work, std::size_t lane) const;
+  void set_lane(TileMemory& work, std::size_t lane, const State& state) const;
+  void each_tile(std::size_t tiles, const std::function<void(TileMemory&, std::size_t)>& body) const;
 
   const Grid* grid_;
   Problem problem_;
@@ -117,7 +141,8 @@ class Batch {
   std::vector<double> conductance_, susceptance_, floor_, zip_;
   std::vector<float> factor_, inverse_;
   std::vector<std::uint8_t> has_p_, has_q_;
-  std::vector<int> start_, column_, f_start_, f_diagonal_, f_column_;
+  std::vector<int> f_start_, f_diagonal_, f_column_;
+  std::unique_ptr<ChordLanes> wide_;  ///< on a device, or with exact factors; else null
 };
 
 }  // namespace fachwerk::dpf

@@ -2,6 +2,8 @@
 // used, because the linker would merge its inline functions across the variants.
 #include "chord_kernel.hpp"
 
+#include "compute/host_device.hpp"
+
 #ifdef __AVX512F__
 #define FACHWERK_BYTES 64
 #elif defined(__AVX2__)
@@ -260,39 +262,7 @@ void dots(const ChordPlan& plan, const Floats* a, const Floats* const* with, int
     store(out[c], sum[c]);
 }
 
-// Least squares of one lane by its Gram matrix: Cholesky that drops columns which add less than 1e-6 of their length.
-void least_squares(const double (*gram)[most_columns], const double* rhs, const bool* usable, int count,
-                   double* gamma) {
-  double l[most_columns][most_columns] = {}, y[most_columns] = {};
-  bool kept[most_columns] = {};
-  for (int c = 0; c < count; ++c) {
-    gamma[c] = 0;
-    if (!usable[c] || !(gram[c][c] > 0)) continue;
-    double pivot = gram[c][c];
-    for (int d = 0; d < c; ++d) {
-      if (!kept[d]) continue;
-      double sum = gram[c][d];
-      for (int k = 0; k < d; ++k)
-        if (kept[k]) sum -= l[c][k] * l[d][k];
-      l[c][d] = sum / l[d][d];
-      pivot -= l[c][d] * l[c][d];
-    }
-    if (!(pivot > 1e-12 * gram[c][c])) continue;
-    l[c][c] = __builtin_sqrt(pivot);
-    double sum = rhs[c];
-    for (int k = 0; k < c; ++k)
-      if (kept[k]) sum -= l[c][k] * y[k];
-    y[c] = sum / l[c][c];
-    kept[c] = true;
-  }
-  for (int c = count - 1; c >= 0; --c) {
-    if (!kept[c]) continue;
-    double sum = y[c];
-    for (int d = c + 1; d < count; ++d)
-      if (kept[d]) sum -= l[d][c] * gamma[d];
-    gamma[c] = sum / l[c][c];
-  }
-}
+#include "anderson.inl"
 
 // x += step in the lanes that go on; the magnitude unknown is relative.
 void advance(const ChordPlan& plan, const ChordTile& t, const float* going) {

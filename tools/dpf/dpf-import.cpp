@@ -7,6 +7,7 @@
 #include "layout.hpp"
 #include "matpower.hpp"
 #include "network.hpp"
+#include "psse.hpp"
 
 using namespace fachwerk;
 
@@ -48,12 +49,23 @@ Imported from_matpower(const formats::File& file, cli::Session& session) {
   return out;
 }
 
+Imported from_raw(const formats::File& file, cli::Session& session) {
+  std::vector<std::string> warnings;
+  Imported out;
+  out.grid = dpf::grid_of_raw(file.text(), file.name(), warnings);
+  for (const auto& warning : warnings)
+    session.warn(warning);
+  return out;
+}
+
 Imported read(const Options& options, cli::Session& session) {
   if (options.from == "csv" || (options.from == "auto" && std::filesystem::is_directory(options.input)))
     return {dpf::read_csv(options.input), {}, false, {}};
   if (options.from == "h5" || (options.from == "auto" && options.input != "-" && dpf::is_hdf5(options.input)))
     return from_hdf5(h5::Input::open(options.input));
-  return from_matpower(formats::File::open(options.input), session);
+  const formats::File file = formats::File::open(options.input);
+  if (options.from == "psse" || (options.from == "auto" && dpf::is_raw(file.text()))) return from_raw(file, session);
+  return from_matpower(file, session);
 }
 
 // The state of one solved scenario put into the columns of the case.
@@ -144,21 +156,24 @@ int main(int argc, char** argv) {
       .name = "dpf-import",
       .purpose = "read a power grid from a case file, or write it as one",
       .description =
-          "Reads a grid from a MATPOWER case file (.m, case format 1 or 2), a folder of CSV tables, or an HDF5 file of "
-          "kind "
-          "power-case or power-flow, and writes it as HDF5, as a MATPOWER case file or as CSV tables.\n\n"
+          "Reads a grid from a MATPOWER case file (.m, case format 1 or 2), a PSS/E RAW file (revisions 29 to 35), a folder of CSV "
+          "tables, or an HDF5 file of kind power-case or power-flow, and writes it as HDF5, as a MATPOWER case file or as CSV tables.\n\n"
           "A MATPOWER file is evaluated, not scanned: expressions in cells, conversions of units at its end and named "
           "column "
           "constants are carried out, and a statement that is not understood ends the run with its line number. "
           "Numbers are "
           "written with 17 significant digits, so that reading a written case gives the same bits. Solved voltages and "
           "generator outputs of a power-flow file go into the columns of the case.\n\n"
+          "Of a RAW file switched shunts are taken at BINIT, transformers of three windings become a star bus and three branches, loads "
+          "keep their shares of constant current and admittance; DC lines, FACTS devices and induction machines are named and not "
+          "used.\n\n"
           "A MATPOWER change table (contab_*, scenarios_*) becomes an HDF5 file of kind table that dpf-solve "
           "--scenarios and "
           "dpf-screen --contab read.",
-      .arguments = {cli::input("IN", options.input, "case file (.m), folder of CSV tables, or HDF5; - is stdin"),
+      .arguments = {cli::input("IN", options.input,
+                               "case file (.m), RAW file, folder of CSV tables, or HDF5; - is stdin"),
                     cli::output("OUT", options.output, "HDF5 or .m file, or the folder for --to csv")},
-      .options = {{"--from", &options.from, "what IN is", {.choices = {"auto", "matpower", "h5", "csv"}}},
+      .options = {{"--from", &options.from, "what IN is", {.choices = {"auto", "matpower", "psse", "h5", "csv"}}},
                   {"--to", &options.to, "what OUT is", {.choices = {"h5", "matpower", "csv"}}}},
       .examples = {{"dpf-import case14.m case14.h5", "A MATPOWER case as HDF5."},
                    {"dpf-import case33bw.m - | dpf-solve - flow.h5", "Import and solve in one pipe."},

@@ -41,6 +41,9 @@ class Schedule {
     ++steps_;
     using Kind = FirstOrderOptions::Schedule;
     if (options_.schedule == Kind::step && steps_ % std::max(1, options_.patience) == 0) rate_ *= options_.factor;
+    if (options_.schedule == Kind::multistep &&
+        std::ranges::find(options_.milestones, steps_) != options_.milestones.end())
+      rate_ *= options_.factor;
     if (options_.schedule != Kind::plateau) return;
     if (loss < best_ * (1 - options_.threshold)) {
       best_ = loss;

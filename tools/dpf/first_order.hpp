@@ -28,10 +28,11 @@ struct FirstOrderOptions {
   int max_iterations = 10000;
   double rate = 0.003377, beta1 = 0.979681, beta2 = 0.963442;                ///< Adam
   double alpha = 0.86468552, momentum = 0, weight_decay = 0, dampening = 0;  ///< RMSprop, SGD
-  enum class Schedule { constant, step, plateau } schedule = Schedule::constant;
-  double factor = 0.5;      ///< of step and plateau
-  int patience = 40;        ///< plateau: steps without improvement; step: length
-  double threshold = 1e-4;  ///< plateau: relative improvement that counts
+  enum class Schedule { constant, step, multistep, plateau } schedule = Schedule::constant;
+  double factor = 0.5;               ///< of step, multistep and plateau
+  std::vector<int> milestones = {};  ///< multistep: after these steps
+  int patience = 40;                 ///< plateau: steps without improvement; step: length
+  double threshold = 1e-4;           ///< plateau: relative improvement that counts
   int cooldown = 0;
   bool trace = false;  ///< record every step
 };

@@ -55,6 +55,7 @@ class Newton {
   Solution solve(const Problem& problem, State start, const NewtonOptions& options = {});
   /// Factors of the Jacobian at `state` (throws method_failed if singular).
   const BlockFactor& factor_at(const Problem& problem, const State& state);
+  const BlockFactor& factor() const { return factor_; }  ///< the last ones
 
  private:
   bool refactor(const Problem& problem, const State& state, Solution& solution);

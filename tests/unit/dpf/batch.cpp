@@ -101,3 +101,67 @@ TEST_CASE("what chord cannot solve goes up the ladder; what nothing can is said 
   CHECK(results[2].solution.status != Status::converged);
   CHECK(results[3].solution.status == Status::not_started);
 }
+
+namespace {
+
+// The same scenarios through a batch with other options.
+std::vector<ScenarioResult> solve_by(const Grid& grid, std::size_t count, const BatchOptions& options,
+                                     std::size_t chain = 0) {
+  const Network network = build_network(grid);
+  const Problem problem = problem_of(network);
+  const State base = Newton(network).solve(problem, file_start(problem)).state;
+  Batch batch(grid, problem, base, options);
+  std::vector<ScenarioResult> results(count);
+  const auto specify_scenario = [&](std::size_t s, const Specified& x) {
+    OperatingPoint point(grid);
+    profile_point(grid, {.step = 900, .sigma = .02}, s, point);
+    specify(grid, network, point, x);
+  };
+  const auto done = [&](std::size_t s, ScenarioResult&& r) { results[s] = std::move(r); };
+  if (chain > 0)
+    batch.solve_chains(0, count, chain, specify_scenario, done);
+  else
+    batch.solve(0, count, specify_scenario, done);
+  return results;
+}
+
+double worst_difference(const std::vector<ScenarioResult>& a, const std::vector<ScenarioResult>& b) {
+  double worst = 0;
+  for (std::size_t s = 0; s < a.size(); ++s) {
+    REQUIRE(a[s].solution.status == Status::converged);
+    REQUIRE(b[s].solution.status == Status::converged);
+    for (std::size_t i = 0; i < a[s].solution.state.vm.size(); ++i)
+      worst = std::max({worst, std::abs(a[s].solution.state.vm[i] - b[s].solution.state.vm[i]),
+                        std::abs(a[s].solution.state.va[i] - b[s].solution.state.va[i])});
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("the kernel that devices run, here on the CPU: the vector kernel's solutions and iterations") {
+  for (const Grid& grid : {cases::ieee14(), ring_grid(400, 9)}) {
+    BatchOptions device{.tolerance = 1e-10};
+    const auto tiles = solve_by(grid, 70, device);
+    device.exact_factor = true;  // takes the path of one scenario a thread
+    const auto lanes = solve_by(grid, 70, device);
+    CHECK(worst_difference(tiles, lanes) < 1e-9);
+    int apart = 0;
+    for (std::size_t s = 0; s < tiles.size(); ++s)
+      apart = std::max(apart, std::abs(tiles[s].solution.iterations - lanes[s].solution.iterations));
+    CHECK(apart <= 2);
+  }
+}
+
+TEST_CASE("chains of a time series: the same solutions, fewer iterations") {
+  const Grid grid = ring_grid(400, 9);
+  const auto plain = solve_by(grid, 300, BatchOptions{}), chained = solve_by(grid, 300, BatchOptions{}, 24);
+  CHECK(worst_difference(plain, chained) < 1e-7);
+  long a = 0, b = 0;
+  for (std::size_t s = 0; s < plain.size(); ++s) {
+    a += plain[s].solution.iterations;
+    b += chained[s].solution.iterations;
+  }
+  MESSAGE("iterations from the base " << a << ", chained " << b);
+  CHECK(b < a);
+}

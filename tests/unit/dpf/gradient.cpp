@@ -94,3 +94,33 @@ TEST_CASE("Levenberg-Marquardt: Newton's solution where there is one, a residual
   for (std::size_t i = 0; i < nr.state.vm.size(); ++i)
     CHECK(std::abs(lm.state.vm[i] - nr.state.vm[i]) < 1e-7);
 }
+
+TEST_CASE("infeasible is said of minima alone: no small change of the state lowers the mismatch") {
+  if (!cases::has_shared("case14.m")) return;
+  Grid grid = cases::shared("case14");
+  for (double& p : grid.bus.pd)
+    p *= 6;
+  const Network network = build_network(grid);
+  const Problem problem = problem_of(network);
+  const Solution s = levenberg_marquardt(problem, flat_start(problem));
+  REQUIRE(s.status == Status::infeasible);
+  const auto size = [&](const State& state) {
+    std::vector<double> f(2 * state.vm.size());
+    mismatch(problem, state, f);
+    double sum = 0;
+    for (const double x : f)
+      sum += x * x;
+    return sum;
+  };
+  const double here = size(s.state);
+  CHECK(here > 1e-4);
+  for (std::size_t i = 0; i < s.state.vm.size(); ++i)
+    for (const double h : {1e-3, -1e-3}) {
+      State moved = s.state;
+      if (problem.type[i] != NodeType::reference) moved.va[i] += h;
+      CHECK(size(moved) >= here);
+      moved = s.state;
+      if (problem.type[i] == NodeType::pq) moved.vm[i] += h;
+      CHECK(size(moved) >= here);
+    }
+}

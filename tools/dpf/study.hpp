@@ -1,0 +1,77 @@
+#pragma once
+
+#include "batch.hpp"
+#include "decoupled.hpp"
+#include "first_order.hpp"
+#include "flows.hpp"
+#include "qlimits.hpp"
+#include "scenarios.hpp"
+
+/// One state of a grid by any of the methods, and what it means for the elements.
+namespace fachwerk::dpf {
+
+enum class Method { nr, nr_ls, chord, lm, lbfgs, fdxb, fdbx, gs, bfs, dc, adam, rmsprop, sgd };
+/// Throws usage_error for an unknown word.
+Method method_of(const std::string& word);
+std::string name(Method method);
+
+struct MethodOptions {
+  Method method = Method::nr;
+  double tolerance = 1e-8;
+  int max_iterations = 0;  ///< 0: the method's own
+  int memory = 6;          ///< Anderson columns of chord
+  QLimits q_limits = QLimits::off;
+  Start start = Start::automatic;
+  FirstOrderOptions first_order = {};  ///< adam, rmsprop, sgd: all but tolerance and iterations
+  bool trace = false;
+  bool check = false;  ///< fill in Outcome::check of converged states
+};
+
+/// What tells a low-voltage solution from the operating one (spec 2.5, solution_check).
+struct SolutionCheck {
+  double lowest_vm = 1;
+  int wide_angles = 0;               ///< branches with more than 90 degrees between their ends
+  bool determinant_changed = false;  ///< sign of det J differs from that at the flat start
+  bool suspicious() const { return lowest_vm < 0.5 || wide_angles > 0 || determinant_changed; }
+};
+
+/// A solved state with the flows that follow from it.
+struct Outcome {
+  Solution solution;
+  Path path = Path::nr;
+  Iteration measured{};
+  Flows flows;
+  int limited = 0;  ///< generators at a reactive limit
+  double lost_load_mw = 0;
+  SolutionCheck check{};
+};
+
+/// Solves operating points of one grid, one after the other; keeps its workspace. One for each thread.
+class Desk {
+ public:
+  /// Copies the network; `grid` must outlive the desk.
+  Desk(const Grid& grid, const Network& network, const MethodOptions& options);
+
+  /// The operating point by the chosen method, from `start` or from where the options say.
+  Outcome solve(const OperatingPoint& point, const State* start = nullptr);
+  /// Completes what a batch found: reactive limits where asked for, flows, measures.
+  Outcome finish(const OperatingPoint& point, ScenarioResult&& solved);
+
+ private:
+  void put(const OperatingPoint& point);
+  Outcome outcome(LimitedSolution&& limited, Path path);
+
+  const Grid* grid_;
+  Grid changed_;  ///< with the operating point put in
+  Network network_;
+  MethodOptions options_;
+  Newton newton_;
+};
+
+/// A grid with a topology of its own: built and solved up the whole ladder.
+Outcome solve_anew(const Grid& grid, const NetworkOptions& network, const MethodOptions& options);
+
+/// What is written for a scenario that was not looked at, all NaN.
+Outcome not_started(const Grid& grid, const Network& network);
+
+}  // namespace fachwerk::dpf
