@@ -9,51 +9,6 @@ namespace fachwerk::polgraw {
 
 namespace {
 
-/// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix by Jacobi's rotations.
-void eigen(Matrix4 a, std::array<double, 4>& values, Matrix4& vectors) {
-  vectors = {};
-  for (std::size_t k = 0; k < 4; ++k)
-    vectors[5 * k] = 1;
-  for (int sweep = 0; sweep < 60; ++sweep) {
-    double off = 0, scale = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-      for (std::size_t j = 0; j < 4; ++j)
-        (i == j ? scale : off) += a[4 * i + j] * a[4 * i + j];
-    if (off <= 1e-40 * scale) break;
-    for (std::size_t p = 0; p < 4; ++p)
-      for (std::size_t q = p + 1; q < 4; ++q) {
-        if (a[4 * p + q] == 0) continue;
-        const double theta = (a[5 * q] - a[5 * p]) / (2 * a[4 * p + q]);
-        const double t = (theta >= 0 ? 1 : -1) / (std::abs(theta) + std::sqrt(theta * theta + 1));
-        const double c = 1 / std::sqrt(t * t + 1), s = t * c;
-        for (std::size_t k = 0; k < 4; ++k) {
-          const double x = a[4 * k + p], y = a[4 * k + q];
-          a[4 * k + p] = c * x - s * y;
-          a[4 * k + q] = s * x + c * y;
-        }
-        for (std::size_t k = 0; k < 4; ++k) {
-          const double x = a[4 * p + k], y = a[4 * q + k];
-          a[4 * p + k] = c * x - s * y;
-          a[4 * q + k] = s * x + c * y;
-          const double u = vectors[4 * k + p], v = vectors[4 * k + q];
-          vectors[4 * k + p] = c * u - s * v;
-          vectors[4 * k + q] = s * u + c * v;
-        }
-      }
-  }
-  std::array<std::size_t, 4> order{0, 1, 2, 3};
-  std::ranges::sort(order, {}, [&](std::size_t k) { return a[5 * k]; });
-  const Matrix4 found = vectors;
-  for (std::size_t j = 0; j < 4; ++j) {
-    values[j] = a[5 * order[j]];
-    double sign = 0;
-    for (std::size_t i = 0; i < 4 && sign == 0; ++i)
-      sign = found[4 * i + order[j]];
-    for (std::size_t i = 0; i < 4; ++i)
-      vectors[4 * i + j] = found[4 * i + order[j]] * (sign < 0 ? -1 : 1);
-  }
-}
-
 /// Cells as one sortable key: the order of their four numbers.
 struct Key {
   std::uint64_t high = 0, low = 0;
@@ -79,9 +34,7 @@ Matrix4 cell_axes(const Grid& reference, std::size_t N, bool grid_basis) {
         M[4 * i + k] *= scale[k];
     return inverse_lower(M);
   }
-  std::array<double, 4> values;
-  Matrix4 vectors;
-  eigen(reference.fisher, values, vectors);
+  auto [values, vectors] = symmetric_eigen(reference.fisher);
   if (!(values[0] > 0)) throw bad_input("the reference grid's Fisher matrix is not positive definite");
   for (std::size_t i = 0; i < 4; ++i)
     for (std::size_t k = 0; k < 4; ++k)

@@ -244,15 +244,30 @@ std::vector<T> gather_sources(std::span<const TriggerSource> sources, const Get&
 
 }  // namespace
 
+namespace {
+
+/// This rank's part of a column.
+template <class T>
+void write_part(h5::Output& file, const std::string& name, const std::vector<T>& values, const TriggerRows& rows,
+                const h5::Describe& describe) {
+  const std::string path = "/triggers/" + name;
+  file.create_dataset<T>(path, {rows.total}, describe);
+  file.write_slab<T>(path, {rows.first}, {values.size()}, values);
+}
+
+}  // namespace
+
 void write_triggers(h5::Output& file, const TriggerSet& set) {
-  const std::span<const Trigger> t = set.triggers;
+  write_triggers(file, set.sources, {set.triggers, set.source, 0, set.triggers.size()});
+}
+
+void write_triggers(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows) {
+  const std::span<const Trigger> t = rows.triggers;
   const auto real = [&](const char* name, const char* units, const char* what, auto get) {
-    file.column("/triggers/" + std::string(name), gather<double>(t, get),
-                {.units = units, .long_name = what, .dims = {"trigger"}});
+    write_part(file, name, gather<double>(t, get), rows, {.units = units, .long_name = what, .dims = {"trigger"}});
   };
   const auto integer = [&](const char* name, const char* what, auto get) {
-    file.column("/triggers/" + std::string(name), gather<std::int32_t>(t, get),
-                {.units = "1", .long_name = what, .dims = {"trigger"}});
+    write_part(file, name, gather<std::int32_t>(t, get), rows, {.units = "1", .long_name = what, .dims = {"trigger"}});
   };
   real("omega", "rad/sample", "angular frequency", [](const Trigger& x) { return x.omega; });
   real("s", "rad/sample^2", "spindown, pi fdot dt^2", [](const Trigger& x) { return x.s; });
@@ -261,21 +276,21 @@ void write_triggers(h5::Output& file, const TriggerSet& set) {
   real("snr", "1", "signal-to-noise ratio, sqrt(2 (F - 2))", [](const Trigger& x) { return x.snr; });
   std::vector<double> f(t.size()), fdot(t.size());
   for (std::size_t i = 0; i < t.size(); ++i) {
-    const auto& band = set.sources[static_cast<std::size_t>(set.source[i])].band;
+    const auto& band = sources[static_cast<std::size_t>(rows.source[i])].band;
     f[i] = band.frequency(t[i].omega);
     fdot[i] = band.spindown(t[i].s);
   }
-  file.column("/triggers/f_hz", f, {.units = "Hz", .long_name = "frequency", .dims = {"trigger"}});
-  file.column("/triggers/fdot", fdot, {.units = "Hz/s", .long_name = "spindown", .dims = {"trigger"}});
+  write_part(file, "f_hz", f, rows, {.units = "Hz", .long_name = "frequency", .dims = {"trigger"}});
+  write_part(file, "fdot", fdot, rows, {.units = "Hz/s", .long_name = "spindown", .dims = {"trigger"}});
   integer("pm", "ecliptic hemisphere, 1 north, 2 south", [](const Trigger& x) { return x.hemisphere; });
   integer("mm", "second sky number of the grid", [](const Trigger& x) { return x.mm; });
   integer("nn", "first sky number of the grid", [](const Trigger& x) { return x.nn; });
   integer("ss", "spindown number of the grid", [](const Trigger& x) { return x.ss; });
   integer("k", "frequency bin", [](const Trigger& x) { return x.bin; });
-  std::vector<std::int32_t> source(set.source.begin(), set.source.end());
-  file.column("/triggers/source", source, {.units = "1", .long_name = "row of /sources", .dims = {"trigger"}});
+  const std::vector<std::int32_t> source(rows.source.begin(), rows.source.end());
+  write_part(file, "source", source, rows, {.units = "1", .long_name = "row of /sources", .dims = {"trigger"}});
 
-  const std::span<const TriggerSource> s = set.sources;
+  const std::span<const TriggerSource> s = sources;
   const auto of_source = [&](const char* name, const char* units, const char* what, auto get) {
     file.column("/sources/" + std::string(name), gather_sources<double>(s, get),
                 {.units = units, .long_name = what, .dims = {"source"}});

@@ -53,4 +53,13 @@ struct TriggerSet {
 TriggerSet read_triggers(const h5::Node& file);
 void write_triggers(h5::Output& file, const TriggerSet& set);
 
+/// A rank's part of the triggers of all.
+struct TriggerRows {
+  std::span<const Trigger> triggers;
+  std::span<const int> source;
+  std::size_t first = 0, total = 0;  ///< where the part begins, and how many rows there are
+};
+/// The same file by all ranks at once, or by one that has all rows. Collective where `file` is.
+void write_triggers(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows);
+
 }  // namespace fachwerk::polgraw

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "compute/isa.hpp"
+#include "compute/parallel.hpp"
 #include "resampling.hpp"
 
 namespace fachwerk::polgraw {
@@ -76,36 +77,37 @@ EnginePlan<Real>::EnginePlan(const Observation& observation, const SearchSetting
                  {.planner = settings.planner, .directions = compute::fft::Directions::forward}) {
   const auto& band = observation.band;
   for (const auto& series : observation.detectors) {
-    Detector d{.x = {},
-               .y = {},
-               .z = {},
-               .delay = {},
-               .cos_sidereal = {},
-               .sin_sidereal = {},
-               .data = {},
+    Detector d{.x = std::vector<double>(band.N),
+               .y = std::vector<double>(band.N),
+               .z = std::vector<double>(band.N),
+               .delay = std::vector<double>(band.N),
+               .cos_sidereal = std::vector<Real>(band.N),
+               .sin_sidereal = std::vector<Real>(band.N),
+               .data = std::vector<Real>(band.N),
                .modulation = AmplitudeModulation(series.site),
                .weight = 1 / series.sigma2};
     const auto& e = series.ephemeris;
-    for (std::size_t i = 0; i < band.N; ++i) {
+    compute::parallel_for(compute::Device::cpu(), band.N, [&](std::size_t i) {
       const double einstein = e.einstein.empty() ? 0 : e.einstein[i];
       const double axes = settings.einstein_in_axes ? einstein : 0;
-      d.x.push_back(e.position[i][0] + axes);
-      d.y.push_back(e.position[i][1] + axes);
-      d.z.push_back(e.position[i][2] + axes);
-      d.delay.push_back(settings.einstein_in_axes ? 0 : einstein);
+      d.x[i] = e.position[i][0] + axes;
+      d.y[i] = e.position[i][1] + axes;
+      d.z[i] = e.position[i][2] + axes;
+      d.delay[i] = settings.einstein_in_axes ? 0 : einstein;
       const double sidereal = e.phir + earth_rotation * band.dt * static_cast<double>(i);
-      d.cos_sidereal.push_back(static_cast<Real>(std::cos(sidereal)));
-      d.sin_sidereal.push_back(static_cast<Real>(std::sin(sidereal)));
-      d.data.push_back(static_cast<Real>(series.x[i]));
-    }
+      d.cos_sidereal[i] = static_cast<Real>(std::cos(sidereal));
+      d.sin_sidereal[i] = static_cast<Real>(std::sin(sidereal));
+      d.data[i] = static_cast<Real>(series.x[i]);
+    });
     detectors_.push_back(std::move(d));
   }
   // Scale: the transform's 1/nfft, and each sample of the reduced series stands for `step` samples of data.
-  for (std::size_t k = 0; k < length_; ++k) {
+  filter_.resize(length_);
+  compute::parallel_for(compute::Device::cpu(), length_, [&](std::size_t k) {
     const double turns = (static_cast<double>(k) - static_cast<double>(length_) / 2) / static_cast<double>(nodes_);
-    filter_.push_back(
-        static_cast<Real>(step_ / bspline_transform(engine.spline_degree, turns) / static_cast<double>(band.nfft)));
-  }
+    filter_[k] =
+        static_cast<Real>(step_ / bspline_transform(engine.spline_degree, turns) / static_cast<double>(band.nfft));
+  });
 }
 
 template <class Real>

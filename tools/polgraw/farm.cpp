@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <utility>
 #include <variant>
 
 namespace fachwerk::polgraw {
@@ -114,6 +115,19 @@ void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
   std::mutex mutex;
   Current current;
   std::exception_ptr failure;
+  const auto enter = [&](int number) {
+    if (current.number == number) return;
+    current = {number, load(number), nullptr, nullptr};
+    const auto& o = current.source->observation;
+    if (!settings.plain && settings.precision == Precision::mixed)
+      current.mixed = std::make_shared<EnginePlan<float>>(o, settings.search, settings.engine);
+    else if (!settings.plain)
+      current.exact = std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine);
+  };
+  // The first frame is made ready by all threads together.
+  std::optional<std::size_t> first = claim();
+  if (!first) return;
+  enter(tasks[*first].source);
 #pragma omp parallel num_threads(settings.threads)
   {
     Worker worker(settings);
@@ -123,20 +137,12 @@ void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
         {
           const std::lock_guard lock(mutex);
           if (failure) break;
-          const auto next = claim();
+          const auto next = first ? std::exchange(first, std::nullopt) : claim();
           if (!next) break;
           task = *next;
           const int number = tasks[task].source;
           if (worker.source() != number) {
-            if (current.number != number) {
-              current = {number, load(number), nullptr, nullptr};
-              if (!settings.plain && settings.precision == Precision::mixed)
-                current.mixed =
-                    std::make_shared<EnginePlan<float>>(current.source->observation, settings.search, settings.engine);
-              else if (!settings.plain)
-                current.exact =
-                    std::make_shared<EnginePlan<double>>(current.source->observation, settings.search, settings.engine);
-            }
+            enter(number);
             worker.attach(number, current.source, current.mixed, current.exact);
           }
         }

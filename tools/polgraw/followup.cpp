@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cli/error.hpp"
-#include "coincidences.hpp"
 #include "inject.hpp"
 #include "lattice.hpp"
 
@@ -13,11 +12,17 @@ namespace {
 
 using U = std::array<double, 4>;
 
-/// One sample of a signal: a, b, the phase, and their derivatives by delta and alpha (and the phase's by omega and s).
+/// A function of the sky with its derivatives by delta and alpha.
+struct SkyFunction {
+  double value, by_delta, by_alpha, delta_delta, delta_alpha, alpha_alpha;
+};
+
+/// One sample of a signal: a, b, the phase, and its derivatives.
 struct SampleModel {
-  double a, b, a_delta, b_delta, a_alpha, b_alpha;
+  SkyFunction a, b;
   double phase;
-  U phase_by;  ///< omega, s, delta, alpha
+  U phase_by;                          ///< omega, s, delta, alpha
+  std::array<double, 10> phase_twice;  ///< second derivatives: lower triangle, row by row
 };
 
 /// Calls visit(i, model) for the samples that are present.
@@ -26,16 +31,30 @@ void for_each_sample(const Observation& o, const Series& series, const SignalPoi
   const auto sky = make_sky(p.alpha, p.delta);
   const AmplitudeModulation site(series.site);
   const auto here = site.at(sky.sin_d, sky.cos_d);
-  constexpr double h = 1e-5;
+  // The coefficients are polynomials of second degree in sin and cos of delta: these differences are good to 1e-8.
+  constexpr double h = 1e-4;
   const auto above = site.at(std::sin(p.delta + h), std::cos(p.delta + h)),
              below = site.at(std::sin(p.delta - h), std::cos(p.delta - h));
-  std::array<double, 5> slope_a, slope_b;
-  for (std::size_t k = 0; k < 5; ++k) {
-    slope_a[k] = (above.a[k] - below.a[k]) / (2 * h);
-    slope_b[k] = (above.b[k] - below.b[k]) / (2 * h);
-  }
+  using Coefficients = std::array<double, 5>;
+  const auto combine = [](const Coefficients& x, double f, const Coefficients& y, double g, const Coefficients& z,
+                          double e) {
+    Coefficients out;
+    for (std::size_t k = 0; k < 5; ++k)
+      out[k] = f * x[k] + g * y[k] + e * z[k];
+    return out;
+  };
+  const auto slope = [&](const Coefficients& hi, const Coefficients& mid, const Coefficients& lo) {
+    return combine(hi, 0.5 / h, mid, 0, lo, -0.5 / h);
+  };
+  const auto bend = [&](const Coefficients& hi, const Coefficients& mid, const Coefficients& lo) {
+    return combine(hi, 1 / (h * h), mid, -2 / (h * h), lo, 1 / (h * h));
+  };
+  const auto slope_a = slope(above.a, here.a, below.a), slope_b = slope(above.b, here.b, below.b),
+             bend_a = bend(above.a, here.a, below.a), bend_b = bend(above.b, here.b, below.b);
   const Vector3 n = sky.direction(), n_delta{-sky.cos_a * sky.sin_d, -sky.sin_a * sky.sin_d, sky.cos_d},
-                n_alpha{-sky.sin_a * sky.cos_d, sky.cos_a * sky.cos_d, 0};
+                n_alpha{-sky.sin_a * sky.cos_d, sky.cos_a * sky.cos_d, 0},
+                n_delta_alpha{sky.sin_a * sky.sin_d, -sky.cos_a * sky.sin_d, 0},
+                n_alpha_alpha{-sky.cos_a * sky.cos_d, -sky.sin_a * sky.cos_d, 0};
   const auto& e = series.ephemeris;
   const bool separate = !e.einstein.empty();
   const double oms = o.band.oms();
@@ -45,20 +64,64 @@ void for_each_sample(const Observation& o, const Series& series, const SignalPoi
     const auto t = static_cast<double>(i);
     const double u = p.alpha - e.phir - earth_rotation * o.band.dt * t;
     const double C = std::cos(u), S = std::sin(u);
-    const auto value = [&](const std::array<double, 5>& k) {
+    const auto value = [&](const Coefficients& k) {
       return k[0] + k[1] * C + k[2] * S + 2 * k[3] * C * C + 2 * k[4] * C * S;
     };
-    const auto turn = [&](const std::array<double, 5>& k) {
+    const auto turn = [&](const Coefficients& k) {
       return -k[1] * S + k[2] * C - 4 * k[3] * C * S + 2 * k[4] * (C * C - S * S);
+    };
+    const auto turn_twice = [&](const Coefficients& k) {
+      return -k[1] * C - k[2] * S - 4 * k[3] * (C * C - S * S) - 8 * k[4] * C * S;
+    };
+    const auto function = [&](const Coefficients& k, const Coefficients& by, const Coefficients& twice) {
+      return SkyFunction{value(k), value(by), turn(k), value(twice), turn(by), turn_twice(k)};
     };
     const auto& r = e.position[i];
     const double shift = dot(n, r) + (separate ? e.einstein[i] : 0);
     const double rate = oms + p.omega + 2 * p.s * t;
-    SampleModel m{value(here.a), value(here.b), value(slope_a), value(slope_b), turn(here.a), turn(here.b), 0, {}};
+    SampleModel m{function(here.a, slope_a, bend_a), function(here.b, slope_b, bend_b), 0, {}, {}};
     m.phase = p.omega * t + p.s * t * t + rate * shift;
     m.phase_by = {t + shift, t * t + 2 * t * shift, rate * dot(n_delta, r), rate * dot(n_alpha, r)};
+    const double by_delta = dot(n_delta, r), by_alpha = dot(n_alpha, r);
+    m.phase_twice = {0,
+                     0,
+                     0,
+                     by_delta,
+                     2 * t * by_delta,
+                     -rate * dot(n, r),
+                     by_alpha,
+                     2 * t * by_alpha,
+                     rate * dot(n_delta_alpha, r),
+                     rate * dot(n_alpha_alpha, r)};
     visit(i, m);
   }
+}
+
+/// The 8x8 Fisher matrix of fisher_information.
+std::array<double, 64> fisher_sums(const Observation& o, const SignalPoint& point, const Amplitudes& A) {
+  std::array<double, 64> sum{};
+  for (const auto& series : o.detectors)
+    for_each_sample(o, series, point, [&](std::size_t, const SampleModel& m) {
+      const double c = std::cos(m.phase), s = std::sin(m.phase);
+      const double in_phase = A[0] * m.a.value + A[1] * m.b.value, quadrature = A[2] * m.a.value + A[3] * m.b.value;
+      const double by_phase = -in_phase * s + quadrature * c;
+      std::array<double, 8> h{};
+      for (std::size_t k = 0; k < 4; ++k)
+        h[k] = by_phase * m.phase_by[k];
+      h[2] += (A[0] * m.a.by_delta + A[1] * m.b.by_delta) * c + (A[2] * m.a.by_delta + A[3] * m.b.by_delta) * s;
+      h[3] += (A[0] * m.a.by_alpha + A[1] * m.b.by_alpha) * c + (A[2] * m.a.by_alpha + A[3] * m.b.by_alpha) * s;
+      h[4] = m.a.value * c;
+      h[5] = m.b.value * c;
+      h[6] = m.a.value * s;
+      h[7] = m.b.value * s;
+      for (std::size_t i = 0; i < 8; ++i)
+        for (std::size_t k = 0; k <= i; ++k)
+          sum[8 * i + k] += h[i] * h[k] / series.sigma2;
+    });
+  for (std::size_t i = 0; i < 8; ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      sum[8 * k + i] = sum[8 * i + k];
+  return sum;
 }
 
 Maximum finish(const JointStatistic& statistic, const LocalCoordinates& c, const U& u, double F, std::int64_t before,
@@ -67,7 +130,7 @@ Maximum finish(const JointStatistic& statistic, const LocalCoordinates& c, const
 }
 
 double value_at(const JointStatistic& statistic, const LocalCoordinates& c, const U& u) {
-  return c.inside(u) ? statistic.F(c.point(u)) : 0;
+  return statistic.F(c.point(u));
 }
 
 }  // namespace
@@ -90,100 +153,214 @@ double JointStatistic::F(const SignalPoint& point) const {
   return sum;
 }
 
-double JointStatistic::gradient(const SignalPoint& point, std::array<double, 4>& derivative) const {
+namespace {
+
+/// Derivatives of a sky function by (omega, s, delta, alpha): lower triangle, row by row.
+U first_of(const SkyFunction& f) {
+  return {0, 0, f.by_delta, f.by_alpha};
+}
+std::array<double, 10> second_of(const SkyFunction& f) {
+  return {0, 0, 0, 0, 0, f.delta_delta, 0, 0, f.delta_alpha, f.alpha_alpha};
+}
+
+template <class T>
+struct Derived {
+  T value{};
+  std::array<T, 4> first{};
+  std::array<T, 10> second{};  ///< lower triangle, row by row
+};
+/// sum of f x e^{-i Phi}.
+void add_signal(Derived<std::complex<double>>& sum, std::complex<double> x, const SkyFunction& f,
+                const SampleModel& m) {
+  const auto by = first_of(f);
+  const auto twice = second_of(f);
+  const auto& phase = m.phase_by;
+  sum.value += f.value * x;
+  for (std::size_t j = 0, jk = 0; j < 4; ++j) {
+    sum.first[j] += std::complex<double>(by[j], -f.value * phase[j]) * x;
+    for (std::size_t k = 0; k <= j; ++k, ++jk)
+      sum.second[jk] += std::complex<double>(twice[jk] - f.value * phase[j] * phase[k],
+                                             -(by[j] * phase[k] + by[k] * phase[j] + f.value * m.phase_twice[jk])) *
+                        x;
+  }
+}
+/// sum of w f g.
+void add_product(Derived<double>& sum, double w, const SkyFunction& f, const SkyFunction& g) {
+  const auto f1 = first_of(f), g1 = first_of(g);
+  const auto f2 = second_of(f), g2 = second_of(g);
+  sum.value += w * f.value * g.value;
+  for (std::size_t j = 2, jk = 3; j < 4; ++j) {
+    sum.first[j] += w * (f1[j] * g.value + f.value * g1[j]);
+    for (std::size_t k = 0; k <= j; ++k, ++jk)
+      sum.second[jk] += w * (f2[jk] * g.value + f.value * g2[jk] + f1[j] * g1[k] + f1[k] * g1[j]);
+  }
+}
+
+double real_product(double x, double y) {
+  return x * y;
+}
+double real_product(const std::complex<double>& x, const std::complex<double>& y) {
+  return x.real() * y.real() + x.imag() * y.imag();
+}
+/// Re(x y*) by the product rule.
+template <class T>
+Derived<double> product(const Derived<T>& x, const Derived<T>& y) {
+  Derived<double> out;
+  out.value = real_product(x.value, y.value);
+  for (std::size_t j = 0, jk = 0; j < 4; ++j) {
+    out.first[j] = real_product(x.first[j], y.value) + real_product(x.value, y.first[j]);
+    for (std::size_t k = 0; k <= j; ++k, ++jk)
+      out.second[jk] = real_product(x.second[jk], y.value) + real_product(x.value, y.second[jk]) +
+                       real_product(x.first[j], y.first[k]) + real_product(x.first[k], y.first[j]);
+  }
+  return out;
+}
+Derived<double> sum(const Derived<double>& x, double factor, const Derived<double>& y) {
+  Derived<double> out = x;
+  out.value += factor * y.value;
+  for (std::size_t k = 0; k < 4; ++k)
+    out.first[k] += factor * y.first[k];
+  for (std::size_t k = 0; k < 10; ++k)
+    out.second[k] += factor * y.second[k];
+  return out;
+}
+
+FDerivatives derivatives_in_frame(const Observation& o, const SignalPoint& p) {
+  Derived<std::complex<double>> Xa, Xb;
+  Derived<double> A, B, C;
+  for (const auto& series : o.detectors) {
+    const double w = 1 / series.sigma2;
+    for_each_sample(o, series, p, [&](std::size_t i, const SampleModel& m) {
+      const auto x = w * series.x[i] * std::complex<double>(std::cos(m.phase), -std::sin(m.phase));
+      add_signal(Xa, x, m.a, m);
+      add_signal(Xb, x, m.b, m);
+      add_product(A, w, m.a, m.a);
+      add_product(B, w, m.b, m.b);
+      add_product(C, w, m.a, m.b);
+    });
+  }
+  // F = P / D with P = B |Xa|^2 + A |Xb|^2 - 2 C Re(Xa Xb*), D = A B - C^2.
+  const auto P = sum(sum(product(B, product(Xa, Xa)), 1, product(A, product(Xb, Xb))), -2, product(C, product(Xa, Xb))),
+             D = sum(product(A, B), -1, product(C, C));
+  FDerivatives f;
+  f.F = P.value / D.value;
+  for (std::size_t j = 0, jk = 0; j < 4; ++j) {
+    f.gradient[j] = (P.first[j] - f.F * D.first[j]) / D.value;
+    for (std::size_t k = 0; k <= j; ++k, ++jk)
+      f.hessian[4 * j + k] = f.hessian[4 * k + j] =
+          (P.second[jk] - f.gradient[j] * D.first[k] - f.gradient[k] * D.first[j] - f.F * D.second[jk]) / D.value;
+  }
+  return f;
+}
+
+}  // namespace
+
+FDerivatives JointStatistic::derivatives(const SignalPoint& point) const {
   ++evaluations_;
-  derivative = {};
-  double sum = 0;
+  FDerivatives sum;
   for (std::size_t f = 0; f < frames_.size(); ++f) {
-    const auto& o = frames_[f].observation();
-    const auto p = in_frame(point, f);
-    std::complex<double> Xa, Xb;
-    std::array<std::complex<double>, 4> Xa_by{}, Xb_by{};
-    AntennaSums n;
-    std::array<AntennaSums, 2> n_by{};  // delta, alpha
-    for (const auto& series : o.detectors) {
-      const double w = 1 / series.sigma2;
-      for_each_sample(o, series, p, [&](std::size_t i, const SampleModel& m) {
-        const auto x = w * series.x[i] * std::complex<double>(std::cos(m.phase), -std::sin(m.phase));
-        Xa += m.a * x;
-        Xb += m.b * x;
-        n.A += w * m.a * m.a;
-        n.B += w * m.b * m.b;
-        n.C += w * m.a * m.b;
-        for (std::size_t k = 0; k < 4; ++k) {
-          const std::complex<double> turned(x.imag() * m.phase_by[k], -x.real() * m.phase_by[k]);  // -i Phi_k x
-          Xa_by[k] += m.a * turned;
-          Xb_by[k] += m.b * turned;
-        }
-        Xa_by[2] += m.a_delta * x;
-        Xb_by[2] += m.b_delta * x;
-        Xa_by[3] += m.a_alpha * x;
-        Xb_by[3] += m.b_alpha * x;
-        n_by[0].A += 2 * w * m.a * m.a_delta;
-        n_by[0].B += 2 * w * m.b * m.b_delta;
-        n_by[0].C += w * (m.a * m.b_delta + m.b * m.a_delta);
-        n_by[1].A += 2 * w * m.a * m.a_alpha;
-        n_by[1].B += 2 * w * m.b * m.b_alpha;
-        n_by[1].C += w * (m.a * m.b_alpha + m.b * m.a_alpha);
-      });
-    }
-    const double D = n.A * n.B - n.C * n.C, aa = std::norm(Xa), bb = std::norm(Xb), ab = (Xa * std::conj(Xb)).real();
-    const double F = (n.B * aa + n.A * bb - 2 * n.C * ab) / D;
-    sum += F;
-    for (std::size_t k = 0; k < 4; ++k) {
-      double numerator = 2 * (n.B * (Xa_by[k] * std::conj(Xa)).real() + n.A * (Xb_by[k] * std::conj(Xb)).real() -
-                              n.C * ((Xa_by[k] * std::conj(Xb)).real() + (Xa * std::conj(Xb_by[k])).real()));
-      if (k >= 2) {
-        const auto& d = n_by[k - 2];
-        numerator += d.B * aa + d.A * bb - 2 * d.C * ab - F * (d.A * n.B + n.A * d.B - 2 * n.C * d.C);
-      }
-      // omega here is omega + 2 s samples at the reference time.
-      derivative[k] += numerator / D;
-      if (k == 0) derivative[1] += numerator / D * 2 * samples_[f];
-    }
+    const auto here = derivatives_in_frame(frames_[f].observation(), in_frame(point, f));
+    // The frame's omega is omega + 2 s samples of the reference time.
+    const double lag = 2 * samples_[f];
+    const Matrix4 jacobian = {1, lag, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+    const auto hessian = multiply(multiply(transpose(jacobian), here.hessian), jacobian);
+    sum.F += here.F;
+    for (std::size_t k = 0; k < 16; ++k)
+      sum.hessian[k] += hessian[k];
+    for (std::size_t k = 0; k < 4; ++k)
+      sum.gradient[k] += here.gradient[k];
+    sum.gradient[1] += lag * here.gradient[0];
   }
   return sum;
 }
 
-LocalCoordinates::LocalCoordinates(const Observation& o, const SignalPoint& start)
-    : oms_(o.band.oms()), obliquity_(o.obliquity) {
-  const auto ecliptic = to_ecliptic(make_sky(start.alpha, start.delta), obliquity_);
-  hemisphere_ = ecliptic.hemisphere;
-  const double reach = oms_ + start.omega;
-  oms_ = reach;
-  centre_ = {start.omega, start.s, ecliptic.be1 * reach, ecliptic.be2 * reach};
-  Grid reference;
-  reference.fisher = reduced_fisher(o);
-  const auto n = static_cast<double>(o.band.N);
-  const std::array<double, 4> scale{n, n * n, n, n};
-  // u = V^T z with V = E sqrt(Lambda), so z = E Lambda^-1/2 u = V Lambda^-1 u.
-  const auto V = cell_axes(reference, o.band.N, false);
-  for (std::size_t k = 0; k < 4; ++k) {
-    double lambda = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-      lambda += V[4 * i + k] * V[4 * i + k];
-    for (std::size_t i = 0; i < 4; ++i)
-      axes_[4 * i + k] = V[4 * i + k] / lambda / scale[i];
-  }
+namespace {
+
+/// Fisher matrix of (omega, s, delta, alpha) with the amplitudes projected out, relative to the signal's own power:
+/// the mismatch of a small step. Amplitudes are those of the data at the point.
+Matrix4 mismatch_metric(const DirectStatistic& statistic, const SignalPoint& point) {
+  const auto A = estimate_amplitudes(statistic.network(point));
+  auto G = fisher_sums(statistic.observation(), point, A);
+  double power = 0;
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      power += A[i] * A[k] * G[8 * (4 + i) + 4 + k];
+  for (std::size_t p = 8; p-- > 4;)  // Schur's complement, one amplitude after the other
+    for (std::size_t i = 0; i < p; ++i)
+      for (std::size_t k = 0; k < p; ++k)
+        G[8 * i + k] -= G[8 * i + p] * G[8 * p + k] / G[9 * p];
+  Matrix4 metric;
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      metric[4 * i + k] = G[8 * i + k] / power;
+  return metric;
 }
 
-bool LocalCoordinates::inside(const U& u) const {
-  double al1 = centre_[2], al2 = centre_[3];
-  for (std::size_t k = 0; k < 4; ++k) {
-    al1 += axes_[8 + k] * u[k];
-    al2 += axes_[12 + k] * u[k];
+}  // namespace
+
+LocalCoordinates::LocalCoordinates(const JointStatistic& statistic, const SignalPoint& start)
+    : start_(start), sky_(make_sky(start.alpha, start.delta)) {
+  // East is cos(delta) d alpha, which has no meaning at a pole: the metric is then that of a point beside it.
+  auto beside = start;
+  beside.delta = std::clamp(start.delta, -pi / 2 + 1e-4, pi / 2 - 1e-4);
+  Matrix4 metric{};
+  for (std::size_t f = 0; f < statistic.frames().size(); ++f) {
+    const auto here = statistic.in_frame(beside, f);
+    auto g = mismatch_metric(statistic.frames()[f], here);
+    // To (omega, s, east, north) at the reference time: the frame's omega is omega + 2 s samples.
+    const double lag = 2 * statistic.samples(f), east = 1 / std::cos(beside.delta);
+    const Matrix4 jacobian = {1, lag, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, east, 0};
+    g = multiply(multiply(transpose(jacobian), g), jacobian);
+    for (std::size_t k = 0; k < 16; ++k)
+      metric[k] += g[k] / static_cast<double>(statistic.frames().size());
   }
-  return al1 * al1 + al2 * al2 < oms_ * oms_;
+  // metric = D L L^T D with unit diagonal between: u = L^T D x, so x = D^-1 L^-T u.
+  std::array<double, 4> scale;
+  for (std::size_t k = 0; k < 4; ++k)
+    scale[k] = std::sqrt(std::max(metric[5 * k], 1e-300));
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      metric[4 * i + k] /= scale[i] * scale[k];
+  constexpr double longest = 0.5;  // rad
+  Matrix4 L{};
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t j = 0; j <= i; ++j) {
+      double sum = metric[4 * i + j];
+      for (std::size_t k = 0; k < j; ++k)
+        sum -= L[4 * i + k] * L[4 * j + k];
+      if (i != j) {
+        L[4 * i + j] = sum / L[5 * j];
+        continue;
+      }
+      const double least = i < 2 ? 1e-7 : 1 / (longest * scale[i]);
+      L[5 * i] = std::max(std::sqrt(std::max(sum, 0.0)), least);
+    }
+  const Matrix4 inverse = inverse_lower(L);
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      axes_[4 * i + k] = inverse[4 * k + i] / scale[i];
 }
 
 SignalPoint LocalCoordinates::point(const U& u) const {
-  auto z = centre_;
+  U x{};
   for (std::size_t i = 0; i < 4; ++i)
     for (std::size_t k = 0; k < 4; ++k)
-      z[i] += axes_[4 * i + k] * u[k];
-  const auto sky = from_ecliptic(z[2] / oms_, z[3] / oms_, hemisphere_, obliquity_);
-  if (!sky) throw method_failed("the search for the maximum left the sky");
-  return {z[0], z[1], sky->delta, sky->alpha};
+      x[i] += axes_[4 * i + k] * u[k];
+  SignalPoint p = start_;
+  p.omega += x[0];
+  p.s += x[1];
+  const double angle = std::hypot(x[2], x[3]);
+  if (angle == 0) return p;
+  // Along the great circle that leaves the start in the direction (east, north).
+  const Vector3 n = sky_.direction(), east{-sky_.sin_a, sky_.cos_a, 0},
+                north{-sky_.cos_a * sky_.sin_d, -sky_.sin_a * sky_.sin_d, sky_.cos_d};
+  Vector3 v;
+  for (std::size_t k = 0; k < 3; ++k)
+    v[k] = std::cos(angle) * n[k] + std::sin(angle) * (x[2] * east[k] + x[3] * north[k]) / angle;
+  p.delta = std::atan2(v[2], std::hypot(v[0], v[1]));
+  p.alpha = std::atan2(v[1], v[0]);
+  if (p.alpha < 0) p.alpha += 2 * pi;
+  return p;
 }
 
 Maximum evaluate_grid(const JointStatistic& statistic, const LocalCoordinates& c, int half_points, double spacing) {
@@ -315,116 +492,101 @@ Maximum inverted_mads(const JointStatistic& statistic, const LocalCoordinates& c
   return finish(statistic, c, u, F, before, now > range);
 }
 
-Maximum newton(const JointStatistic& statistic, const LocalCoordinates& c, double tolerance) {
-  const auto before = statistic.evaluations();
-  // Gradient by u through the map from u to the parameters, whose derivatives are taken numerically: it costs nothing.
-  const auto evaluate = [&](const U& u, U& gradient) {
-    const auto p = c.point(u);
-    U by{};
-    const double F = statistic.gradient(p, by);
-    for (std::size_t k = 0; k < 4; ++k) {
-      constexpr double h = 1e-4;
-      auto hi = u, lo = u;
-      hi[k] += h;
-      lo[k] -= h;
-      const auto a = c.point(hi), b = c.point(lo);
-      gradient[k] = (by[0] * (a.omega - b.omega) + by[1] * (a.s - b.s) + by[2] * (a.delta - b.delta) +
-                     by[3] * std::remainder(a.alpha - b.alpha, 2 * pi)) /
-                    (2 * h);
-    }
-    return F;
-  };
-  U u{}, g{};
-  double F = evaluate(u, g);
-  // F is about F0 (1 - |u|^2) near the maximum: the inverse of minus its Hessian is 1 / (2 F0).
-  std::array<double, 16> H{};
-  for (std::size_t k = 0; k < 4; ++k)
-    H[5 * k] = 1 / (2 * std::max(F, 2.0));
-  bool converged = false;
-  for (int step = 0; step < 100 && !converged; ++step) {
-    U direction{};
+namespace {
+
+/// F with its derivatives by u. The map from u to the parameters is differentiated numerically: it costs nothing.
+FDerivatives derivatives_by_u(const JointStatistic& statistic, const LocalCoordinates& c, const U& u) {
+  const auto by = statistic.derivatives(c.point(u));
+  Matrix4 jacobian{};
+  for (std::size_t k = 0; k < 4; ++k) {
+    constexpr double h = 1e-4;
+    auto hi = u, lo = u;
+    hi[k] += h;
+    lo[k] -= h;
+    const auto a = c.point(hi), b = c.point(lo);
+    const U step{a.omega - b.omega, a.s - b.s, a.delta - b.delta, std::remainder(a.alpha - b.alpha, 2 * pi)};
     for (std::size_t i = 0; i < 4; ++i)
-      for (std::size_t k = 0; k < 4; ++k)
-        direction[i] += H[4 * i + k] * g[k];
-    double gain = 0, length = 0;
-    for (std::size_t k = 0; k < 4; ++k) {
-      gain += direction[k] * g[k];
-      length += direction[k] * direction[k];
-    }
-    if (gain < 0) {  // not a direction of ascent: start over along the gradient
-      H = {};
-      for (std::size_t k = 0; k < 4; ++k)
-        H[5 * k] = 1 / (2 * std::max(F, 2.0));
-      continue;
-    }
-    if (gain < tolerance) {
-      converged = true;
-      break;
-    }
-    double t = std::min(1.0, 0.7 / std::sqrt(length));
-    U next{}, next_g{};
-    double next_F = 0;
-    for (int halving = 0; halving < 30; ++halving, t /= 2) {
-      for (std::size_t k = 0; k < 4; ++k)
-        next[k] = u[k] + t * direction[k];
-      if (!c.inside(next)) continue;
-      next_F = evaluate(next, next_g);
-      if (next_F >= F + 1e-4 * t * gain) break;
-    }
-    if (next_F <= F) break;
-    U s{}, y{};
-    double sy = 0;
-    for (std::size_t k = 0; k < 4; ++k) {
-      s[k] = next[k] - u[k];
-      y[k] = g[k] - next_g[k];
-      sy += s[k] * y[k];
-    }
-    if (sy > 0) {
-      U Hy{};
-      double yHy = 0;
-      for (std::size_t i = 0; i < 4; ++i) {
-        for (std::size_t k = 0; k < 4; ++k)
-          Hy[i] += H[4 * i + k] * y[k];
-        yHy += y[i] * Hy[i];
-      }
-      for (std::size_t i = 0; i < 4; ++i)
-        for (std::size_t k = 0; k < 4; ++k)
-          H[4 * i + k] += (1 + yHy / sy) * s[i] * s[k] / sy - (Hy[i] * s[k] + s[i] * Hy[k]) / sy;
-    }
-    u = next;
-    g = next_g;
-    F = next_F;
+      jacobian[4 * i + k] = step[i] / (2 * h);
   }
-  return finish(statistic, c, u, F, before, converged);
+  FDerivatives out{by.F, {}, multiply(multiply(transpose(jacobian), by.hessian), jacobian)};
+  for (std::size_t k = 0; k < 4; ++k)
+    for (std::size_t i = 0; i < 4; ++i)
+      out.gradient[k] += jacobian[4 * i + k] * by.gradient[i];
+  return out;
+}
+
+struct Step {
+  U u{};
+  double gain = 0, length = 0;
+};
+/// The step of at most `radius` to the summit of the quadratic that the derivatives make, and what it would gain.
+Step trusted_step(const FDerivatives& f, double radius) {
+  const auto eigen = symmetric_eigen(f.hessian);
+  U slope{};  // along the eigenvectors
+  for (std::size_t k = 0; k < 4; ++k)
+    for (std::size_t i = 0; i < 4; ++i)
+      slope[k] += eigen.vectors[4 * i + k] * f.gradient[i];
+  const double top = eigen.values[3];
+  const auto length = [&](double shift) {  // of (shift - Hessian)^-1 gradient
+    double sum = 0;
+    for (std::size_t k = 0; k < 4; ++k)
+      sum += std::pow(slope[k] / (shift - eigen.values[k]), 2);
+    return std::sqrt(sum);
+  };
+  double shift = 0;
+  if (top >= 0 || length(0) > radius) {
+    double lo = std::max(0.0, top),
+           hi = lo + 1e-12 + 4 * std::hypot(slope[0], slope[1], std::hypot(slope[2], slope[3])) / radius;
+    for (int halving = 0; halving < 60; ++halving)
+      (length((lo + hi) / 2) > radius ? lo : hi) = (lo + hi) / 2;
+    shift = hi;
+  }
+  Step step;
+  for (std::size_t k = 0; k < 4; ++k) {
+    const double along = slope[k] / (shift - eigen.values[k]);
+    step.gain += along * (slope[k] + eigen.values[k] * along / 2);
+    step.length += along * along;
+    for (std::size_t i = 0; i < 4; ++i)
+      step.u[i] += along * eigen.vectors[4 * i + k];
+  }
+  step.length = std::sqrt(step.length);
+  return step;
+}
+
+}  // namespace
+
+Maximum newton(const JointStatistic& statistic, const LocalCoordinates& c, double tolerance) {
+  constexpr double rounding = 1e-10;  // of F: phases are large
+  const auto before = statistic.evaluations();
+  U u{};
+  auto here = derivatives_by_u(statistic, c, u);
+  double radius = 0.7;
+  bool converged = false;
+  for (int attempt = 0; attempt < 200 && !converged && radius > 1e-9; ++attempt) {
+    const auto step = trusted_step(here, radius);
+    converged = step.gain < tolerance && step.length < radius * (1 - 1e-6);
+    if (converged) break;
+    auto next = u;
+    for (std::size_t k = 0; k < 4; ++k)
+      next[k] += step.u[k];
+    const auto there = derivatives_by_u(statistic, c, next);
+    const double gained = there.F - here.F + rounding * std::max(here.F, 1.0);
+    if (gained < 0.25 * step.gain) radius = step.length / 4;
+    if (gained > 0.75 * step.gain && step.length > 0.9 * radius) radius = std::min(2 * radius, 2.0);
+    if (gained <= 0) continue;
+    u = next;
+    here = there;
+  }
+  return finish(statistic, c, u, here.F, before, converged);
 }
 
 FisherInformation fisher_information(const Observation& o, const SignalPoint& point, const Amplitudes& A) {
-  std::array<double, 64> sum{};
-  for (const auto& series : o.detectors)
-    for_each_sample(o, series, point, [&](std::size_t, const SampleModel& m) {
-      const double c = std::cos(m.phase), s = std::sin(m.phase);
-      const double in_phase = A[0] * m.a + A[1] * m.b, quadrature = A[2] * m.a + A[3] * m.b;
-      const double by_phase = -in_phase * s + quadrature * c;
-      std::array<double, 8> h{};
-      for (std::size_t k = 0; k < 4; ++k)
-        h[k] = by_phase * m.phase_by[k];
-      h[2] += (A[0] * m.a_delta + A[1] * m.b_delta) * c + (A[2] * m.a_delta + A[3] * m.b_delta) * s;
-      h[3] += (A[0] * m.a_alpha + A[1] * m.b_alpha) * c + (A[2] * m.a_alpha + A[3] * m.b_alpha) * s;
-      h[4] = m.a * c;
-      h[5] = m.b * c;
-      h[6] = m.a * s;
-      h[7] = m.b * s;
-      for (std::size_t i = 0; i < 8; ++i)
-        for (std::size_t k = 0; k <= i; ++k)
-          sum[8 * i + k] += h[i] * h[k] / series.sigma2;
-    });
   FisherInformation out;
+  out.matrix = fisher_sums(o, point, A);
   std::array<double, 8> scale;
   for (std::size_t i = 0; i < 8; ++i) {
-    for (std::size_t k = 0; k <= i; ++k)
-      out.matrix[8 * i + k] = out.matrix[8 * k + i] = sum[8 * i + k];
-    if (!(sum[9 * i] > 0)) throw method_failed("the Fisher matrix has no information on parameter {}", i);
-    scale[i] = std::sqrt(sum[9 * i]);
+    if (!(out.matrix[9 * i] > 0)) throw method_failed("the Fisher matrix has no information on parameter {}", i);
+    scale[i] = std::sqrt(out.matrix[9 * i]);
   }
   // Cholesky factor of the matrix scaled to unit diagonal, its inverse, and the product of the inverses.
   std::array<long double, 64> L{}, inverse{};

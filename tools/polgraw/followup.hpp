@@ -8,6 +8,13 @@
 /// optimisers).
 namespace fachwerk::polgraw {
 
+/// F and its exact derivatives by omega, s, delta, alpha.
+struct FDerivatives {
+  double F = 0;
+  std::array<double, 4> gradient{};
+  Matrix4 hessian{};
+};
+
 /// F summed over frames, each with the candidate brought to its start.
 class JointStatistic {
  public:
@@ -15,31 +22,32 @@ class JointStatistic {
   JointStatistic(std::vector<const Observation*> frames, std::vector<double> samples);
 
   double F(const SignalPoint& point) const;
-  /// F and its exact derivatives by omega, s, delta, alpha.
-  double gradient(const SignalPoint& point, std::array<double, 4>& derivative) const;
+  /// At the cost of some three evaluations of F.
+  FDerivatives derivatives(const SignalPoint& point) const;
   std::int64_t evaluations() const { return evaluations_; }
   const std::vector<DirectStatistic>& frames() const { return frames_; }
+  double samples(std::size_t frame) const { return samples_[frame]; }
   SignalPoint in_frame(const SignalPoint& point, std::size_t frame) const;
 
  private:
   std::vector<DirectStatistic> frames_;
   std::vector<double> samples_;
-  mutable std::int64_t evaluations_ = 0;  ///< of F or of its gradient
+  mutable std::int64_t evaluations_ = 0;  ///< of F or of its derivatives
 };
 
-/// Coordinates in which the mismatch of the grid's metric is the squared distance: u = 0 is the start.
+/// Coordinates in which F falls off as |u|^2 times its signal part: u = 0 is the start. The sky is that of the tangent
+/// plane at the start, wrapped round the sphere, so that every u is a point of the sky; directions in which the frames
+/// hardly tell sky positions apart are kept shorter than half a radian for |u| = 1.
 class LocalCoordinates {
  public:
-  /// Metric of one frame; `frames` shrinks the frequency and spindown axes when several are summed at different times.
-  LocalCoordinates(const Observation& observation, const SignalPoint& start);
+  /// Metric from the Fisher matrices of all frames at the start, the amplitudes projected out.
+  LocalCoordinates(const JointStatistic& statistic, const SignalPoint& start);
   SignalPoint point(const std::array<double, 4>& u) const;
-  bool inside(const std::array<double, 4>& u) const;  ///< on the sky
 
  private:
-  std::array<double, 4> centre_;
-  std::array<double, 16> axes_;  ///< column k: step of (omega, s, al1, al2) for unit u_k
-  double oms_, obliquity_;
-  Hemisphere hemisphere_;
+  SignalPoint start_;
+  SkyPosition sky_;
+  std::array<double, 16> axes_{};  ///< column k: step of (omega, s, eastward, northward) for unit u_k
 };
 
 struct Maximum {
@@ -56,7 +64,7 @@ Maximum simplex(const JointStatistic& statistic, const LocalCoordinates& coordin
 Maximum mads(const JointStatistic& statistic, const LocalCoordinates& coordinates, double step, double smallest);
 /// Inverted: all 80 neighbours at a small step, which grows when none is better and starts again when one is.
 Maximum inverted_mads(const JointStatistic& statistic, const LocalCoordinates& coordinates, double step, double range);
-/// BFGS with exact gradients.
+/// Newton's method with exact derivatives in a region of trust, which shrinks where F is not the quadratic.
 Maximum newton(const JointStatistic& statistic, const LocalCoordinates& coordinates, double tolerance);
 
 /// Fisher matrix of (omega, s, delta, alpha, A1..A4) of a signal in one frame, row-major 8x8, and its inverse. Scaled

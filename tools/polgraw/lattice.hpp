@@ -18,6 +18,13 @@ Matrix4 multiply(const Matrix4& a, const Matrix4& b);
 Matrix4 transpose(const Matrix4& a);
 Matrix4 inverse_lower(const Matrix4& L);
 double determinant(const Matrix4& a);
+/// Eigenvalues, ascending, and eigenvectors (columns, first component that is not zero positive) of a symmetric matrix,
+/// by Jacobi's rotations: the same bits everywhere.
+struct Eigen4 {
+  std::array<double, 4> values{};
+  Matrix4 vectors{};
+};
+Eigen4 symmetric_eigen(Matrix4 a);
 
 /// Rows of a lattice of covering radius at most 1, lower triangular, the first row (length, 0, 0, 0).
 enum class Lattice {

@@ -97,8 +97,8 @@ void run(const Options& o, cli::Session& session) {
   const double before = statistic.F(point);
   auto origin = point;
   if (o.grid_points > 0)
-    origin = evaluate_grid(statistic, LocalCoordinates(frames[0].observation, origin), o.grid_points, o.spacing).point;
-  const LocalCoordinates coordinates(frames[0].observation, origin);
+    origin = evaluate_grid(statistic, LocalCoordinates(statistic, origin), o.grid_points, o.spacing).point;
+  const LocalCoordinates coordinates(statistic, origin);
   Maximum found{point, before, 1, true};
   if (!o.one_point) {
     if (o.method == "simplex")
@@ -180,7 +180,7 @@ int main(int argc, char** argv) {
       .description =
           "Sums F over the frames by direct summation with the exact phase and maximises it over frequency, spindown and sky "
           "from a candidate: a trigger, a coincidence, or --point. Optionally a local grid first. Coordinates are those in "
-          "which the grid's mismatch is the squared distance. newton is BFGS with exact gradients; simplex Nelder and Mead; "
+          "which the grid's mismatch is the squared distance. newton uses exact derivatives in a region of trust; simplex Nelder and Mead; "
           "mads polls 24 points of a shrinking mesh, imads 80 of a growing one.\n\n"
           "Reports F by frame and detector, amplitudes, and errors from the 8x8 Fisher matrix.",
       .arguments = {cli::inputs("DATA", o.data, "gw-data of one band"), cli::output("OUT", o.output, "the maximum")},

@@ -2,14 +2,12 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
-#include <map>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "checkpoint.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
+#include "cluster/hdf5.hpp"
 #include "cluster/task_queue.hpp"
 #include "cluster/world.hpp"
 #include "dataset.hpp"
@@ -18,6 +16,7 @@
 #include "io/delimited.hpp"
 #include "lattice.hpp"
 #include "legacy.hpp"
+#include "trigger_output.hpp"
 #include "veto.hpp"
 
 using namespace fachwerk;
@@ -33,9 +32,10 @@ struct Options {
   double threshold = 20, narrowdown = 0.5, min_match = 0.8660254037844386;
   std::optional<double> fdot_min, fdot_max, tau_min, guard;
   std::vector<double> cone, around;
-  int hemisphere = 0, nav = 4096, degree = 5, gsize = 2, checkpoint_interval = 600;
+  int hemisphere = 0, nav = 4096, degree = 5, gsize = 2;
+  double checkpoint_interval = 600;
   std::int64_t top = 0, max_triggers = 100000000;
-  bool whitenoise = false, no_spindown = false, dry_run = false;
+  bool whitenoise = false, no_spindown = false, dry_run = false, detector_f = false;
 };
 
 compute::fft::Planner planner_of(const std::string& name) {
@@ -315,23 +315,23 @@ void check_options(const Options& o) {
     throw usage_error("--around: expected f,fdot,alpha,delta, found {} numbers", o.around.size());
 }
 
-void summarise(cli::Session& session, const TriggerSet& set, double seconds, bool talk_rate) {
+void summarise(cli::Session& session, const std::vector<TriggerSource>& sources, std::size_t triggers,
+               const std::optional<Loudest>& loudest, double seconds) {
   std::int64_t templates = 0;
-  for (const auto& s : set.sources)
+  for (const auto& s : sources)
     templates += s.templates;
-  session.summary.add("frames", set.sources.size());
+  session.summary.add("frames", sources.size());
   session.summary.add("templates", templates);
-  session.summary.add("triggers", set.triggers.size());
-  if (talk_rate && seconds > 0) session.summary.add("rate", static_cast<double>(templates) / seconds, "templates/s");
-  if (set.triggers.empty()) return;
-  const auto loudest = std::ranges::max_element(set.triggers, {}, &Trigger::snr);
-  const auto& band =
-      set.sources[static_cast<std::size_t>(set.source[static_cast<std::size_t>(loudest - set.triggers.begin())])].band;
-  session.summary.add("loudest snr", loudest->snr);
-  session.summary.add("loudest frequency", band.frequency(loudest->omega), "Hz");
-  session.summary.add("loudest fdot", band.spindown(loudest->s), "Hz/s");
-  session.summary.add("loudest alpha", loudest->alpha, "rad");
-  session.summary.add("loudest delta", loudest->delta, "rad");
+  session.summary.add("triggers", triggers);
+  if (seconds > 0) session.summary.add("rate", static_cast<double>(templates) / seconds, "templates/s");
+  if (!loudest) return;
+  const auto& t = loudest->trigger;
+  const auto& band = sources[static_cast<std::size_t>(loudest->source)].band;
+  session.summary.add("loudest snr", t.snr);
+  session.summary.add("loudest frequency", band.frequency(t.omega), "Hz");
+  session.summary.add("loudest fdot", band.spindown(t.s), "Hz/s");
+  session.summary.add("loudest alpha", t.alpha, "rad");
+  session.summary.add("loudest delta", t.delta, "rad");
 }
 
 void write_attributes(h5::Output& file, const Options& o, const std::vector<Loaded>& frames) {
@@ -353,38 +353,13 @@ void write_attributes(h5::Output& file, const Options& o, const std::vector<Load
   file.attribute("/triggers", "veto_fraction", vetoed);
 }
 
-/// Triggers of all tasks, in their order; with --top the loudest alone.
-TriggerSet collect(const Options& options, const std::vector<Loaded>& frames, std::span<const Task> tasks,
-                   Progress& progress) {
-  TriggerSet set;
-  for (std::size_t f = 0; f < frames.size(); ++f) {
-    const auto& o = frames[f].source->observation;
-    set.sources.push_back({frames[f].info, o.band, o.obliquity, 0});
-  }
-  for (std::size_t t = 0; t < tasks.size(); ++t) {
-    set.sources[static_cast<std::size_t>(tasks[t].source)].templates +=
-        tasks[t].spindowns.hi - tasks[t].spindowns.lo + 1;
-    for (const auto& trigger : progress.triggers[t]) {
-      set.triggers.push_back(trigger);
-      set.source.push_back(tasks[t].source);
-    }
-  }
-  const auto keep = static_cast<std::size_t>(options.top);
-  if (keep > 0 && set.triggers.size() > keep) {
-    std::vector<std::size_t> order(set.triggers.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order,
-                             [&](std::size_t a, std::size_t b) { return set.triggers[a].snr > set.triggers[b].snr; });
-    order.resize(keep);
-    std::ranges::sort(order);
-    TriggerSet loudest{set.sources, {}, {}};
-    for (std::size_t i : order) {
-      loudest.triggers.push_back(set.triggers[i]);
-      loudest.source.push_back(set.source[i]);
-    }
-    return loudest;
-  }
-  return set;
+std::vector<TriggerSource> sources_of(const std::vector<Loaded>& frames, std::span<const Task> tasks) {
+  std::vector<TriggerSource> sources;
+  for (const auto& f : frames)
+    sources.push_back({f.info, f.source->observation.band, f.source->observation.obliquity, 0});
+  for (const auto& t : tasks)
+    sources[static_cast<std::size_t>(t.source)].templates += t.spindowns.hi - t.spindowns.lo + 1;
+  return sources;
 }
 
 void load_plans(const std::string& path, const cli::Session& session) {
@@ -405,36 +380,13 @@ void prepare(const FarmSource& source, const FarmSettings& settings) {
     EnginePlan<double> plan(source.observation, settings.search, settings.engine);
 }
 
-/// Each rank saves what it did in a file of its own; rank 0 in the one that was asked for.
-std::string part_name(const std::string& checkpoint, int rank) {
-  return rank == 0 ? checkpoint : fmt::format("{}.rank{}", checkpoint, rank);
-}
-
 /// Takes up saved work, of any number of ranks, on rank 0; every rank gets the numbers of the tasks that are still
 /// open.
-std::vector<std::size_t> resume(const cli::Session& session, const cluster::Communicator& world,
-                                const std::string& mark, Progress& progress) {
+std::vector<std::size_t> open_tasks(const cli::Session& session, const cluster::Communicator& world,
+                                    const Checkpoints& checkpoints, Progress& progress) {
   world.on_root([&] {
-    if (!session.resume) return;
-    bool any = false;
-    for (int rank = 0; rank < 65536; ++rank) {
-      const auto name = part_name(session.checkpoint, rank);
-      if (!std::filesystem::exists(name)) {
-        if (rank > 0) break;
-        continue;
-      }
-      any = true;
-      auto part = load_checkpoint(name, mark, progress.done.size());
-      for (std::size_t t = 0; t < part.done.size(); ++t)
-        if (part.done[t] != 0 && progress.done[t] == 0) {
-          progress.done[t] = 1;
-          progress.triggers[t] = std::move(part.triggers[t]);
-        }
-    }
-    if (!any) throw io_error("{}: no such checkpoint", session.checkpoint);
-    save_checkpoint(session.checkpoint, mark, progress);
-    for (int rank = 1; std::filesystem::remove(part_name(session.checkpoint, rank)); ++rank) {
-    }
+    if (session.resume) progress = checkpoints.join(progress.done.size());
+    if (!session.resume && !session.checkpoint.empty()) checkpoints.remove_parts();
   });
   auto done = progress.done;
   world.broadcast(done);
@@ -444,25 +396,131 @@ std::vector<std::size_t> resume(const cli::Session& session, const cluster::Comm
   return open;
 }
 
-/// All finished tasks and their triggers on rank 0.
-void gather(const cluster::Communicator& world, Progress& progress) {
-  if (world.size() == 1) return;
-  struct Found {
-    std::uint64_t task;
-    Trigger trigger;
-  };
-  std::vector<Found> mine;
-  if (!world.root())
-    for (std::size_t t = 0; t < progress.triggers.size(); ++t)
-      for (const auto& trigger : progress.triggers[t])
-        mine.push_back({t, trigger});
-  const auto all = world.gatherv(std::span<const Found>(mine));
-  const auto done = world.gatherv(std::span<const std::uint8_t>(progress.done));
-  for (const auto& found : all.values)
-    progress.triggers[found.task].push_back(found.trigger);
-  if (world.root())
-    for (std::size_t k = 0; k < done.values.size(); ++k)
-      if (done.values[k] != 0) progress.done[k % progress.done.size()] = 1;
+/// What a search would be: sizes, ranges, and the time that it would take.
+void dry_run(const std::vector<std::string>& files, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
+             const FarmSettings& settings, cli::Session& session) {
+  cli::Table table{"frames", {"file", "fpo Hz", "sky points", "templates", "vetoed %"}};
+  for (std::size_t f = 0; f < frames.size(); ++f) {
+    std::vector<Task> mine;
+    std::ranges::copy_if(tasks, std::back_inserter(mine),
+                         [&](const Task& t) { return t.source == static_cast<int>(f); });
+    table.rows.push_back({files[f], frames[f].source->observation.band.fpo, static_cast<std::int64_t>(mine.size()),
+                          template_count(mine), 100 * frames[f].vetoed});
+  }
+  const auto& s = frames.front();
+  const auto& o = s.source->observation;
+  const auto range = s.selection.range
+                         ? *s.selection.range
+                         : covering_range(o.grid, o.band, -s.selection.prior.s_max, s.selection.prior.s_min);
+  session.summary.add("spindown numbers", fmt::format("{}..{}", range.spindown.lo, range.spindown.hi));
+  session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
+  session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
+  session.summary.add("templates", template_count(tasks));
+  if (!tasks.empty()) {  // time of a few templates of the first sky point, and of its preparation
+    Task probe = tasks.front();
+    const auto timed = [&](int count) {
+      probe.spindowns.hi = probe.spindowns.lo + count - 1;
+      const auto start = std::chrono::steady_clock::now();
+      auto one = settings;
+      one.threads = 1;
+      search_frame(*frames[static_cast<std::size_t>(probe.source)].source, std::span(&probe, 1), one);
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    timed(1);
+    const double few = timed(2), more = timed(22);
+    const double each = std::max(0.0, (more - few) / 20), preparation = std::max(0.0, few - 2 * each);
+    session.summary.add(
+        "predicted time",
+        (each * static_cast<double>(template_count(tasks)) + preparation * static_cast<double>(tasks.size())) /
+            session.threads,
+        "s");
+  }
+  session.summary.add(std::move(table));
+}
+
+using Clock = std::chrono::steady_clock;
+
+/// One sky point at a time from a counter that all ranks raise; its triggers stay with who found them. Checkpoints are
+/// written in the background.
+void run_open_tasks(const Options& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
+                    const FarmSettings& settings, const std::vector<std::size_t>& open, cli::Session& session,
+                    const cluster::Communicator& world, Checkpoints& checkpoints, Progress& progress) {
+  auto saved = Clock::now();
+  cli::Progress bar(session, "searching", open.size() / static_cast<std::size_t>(world.size()), "sky points");
+  std::int64_t count = 0;
+  const std::chrono::duration<double> interval(options.checkpoint_interval);
+  cluster::TaskQueue queue(world, open.size(), settings.threads > 1 ? 1 : 0);
+  std::size_t next = 0, end = 0;
+  run_tasks(
+      tasks, settings, [&](int source) { return frames[static_cast<std::size_t>(source)].source; },
+      [&]() -> std::optional<std::size_t> {
+        if (cli::stop_requested()) return std::nullopt;
+        if (next == end) {
+          const auto block = queue.next();
+          if (!block) return std::nullopt;
+          next = block->begin;
+          end = block->end();
+        }
+        return open[next++];
+      },
+      [&](std::size_t task, std::vector<Trigger>&& found) {
+        count += static_cast<std::int64_t>(found.size());
+        if (count > options.max_triggers)
+          throw method_failed("more than {} triggers: raise --threshold or --max-triggers", options.max_triggers);
+        progress.triggers[task] = std::move(found);
+        progress.done[task] = 1;
+        bar.advance();
+        if (!session.checkpoint.empty() && Clock::now() - saved > interval) {
+          checkpoints.start(progress);
+          saved = Clock::now();
+        }
+      });
+  checkpoints.finish();
+}
+
+/// How many of `open` this rank has done.
+std::uint64_t finished(const Progress& progress, const std::vector<std::size_t>& open) {
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(open, [&](std::size_t task) { return progress.done[task] != 0; }));
+}
+
+/// Where a trigger is loud in one detector alone: 2F of each.
+void write_detector_statistics(h5::Output& file, const Share& share, const std::vector<Loaded>& frames, int threads) {
+  std::vector<const Observation*> sources;
+  std::size_t detectors = 0;
+  std::vector<std::string> names;
+  for (const auto& f : frames) {
+    sources.push_back(&f.source->observation);
+    if (f.source->observation.detectors.size() <= detectors) continue;
+    detectors = f.source->observation.detectors.size();
+    names.clear();
+    for (const auto& d : f.source->observation.detectors)
+      names.push_back(d.site.name);
+  }
+  const auto values = detector_statistics(share, sources, detectors, threads);
+  file.create_dataset<float>("/triggers/twoF_det", {share.total, detectors},
+                             {.units = "1", .long_name = "2F of each detector alone", .dims = {"trigger", "detector"}});
+  file.write_slab<float>("/triggers/twoF_det", {share.first, 0}, {share.triggers.size(), detectors}, values);
+  file.attribute("/triggers/twoF_det", "detectors", names);
+}
+
+/// The triggers of all ranks in one file, each rank writing its share; into a pipe rank 0 writes all.
+void write_output(const Options& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
+                  Progress&& progress, cli::Session& session, const cluster::Communicator& world, double seconds) {
+  const bool piped = options.output == "-";
+  auto share = distribute(world, tasks, std::move(progress), piped ? 1 : world.size());
+  if (options.top > 0) keep_loudest(world, static_cast<std::size_t>(options.top), share);
+  const auto sources = sources_of(frames, tasks);
+  if (!piped || world.root()) {
+    auto file =
+        piped ? h5::Output::create("-", session.force) : cluster::create_output(world, options.output, session.force);
+    write_triggers(file, sources, share.rows());
+    if (options.detector_f) write_detector_statistics(file, share, frames, session.threads);
+    write_attributes(file, options, frames);
+    file.stamp(session, "gw-triggers");
+    file.commit();
+  }
+  summarise(session, sources, share.total, loudest(world, share), seconds);
 }
 
 void search(const Options& options, cli::Session& session, const cluster::Communicator& world) {
@@ -483,102 +541,29 @@ void search(const Options& options, cli::Session& session, const cluster::Commun
   if (!options.genvlines.empty() && world.root())
     write_veto_list(options.genvlines, session.force, *frames.front().source);
   const auto wisdom = compute::fft::wisdom_path();
-  if (settings.search.planner != compute::fft::Planner::estimate) load_plans(wisdom, session);
-  // All ranks execute the plans that rank 0 finds.
-  world.on_root([&] {
-    if (world.size() == 1 || tasks.empty()) return;
-    prepare(*frames.front().source, settings);
-    compute::fft::save_wisdom(wisdom);
-  });
-  if (world.size() > 1 && settings.search.planner != compute::fft::Planner::estimate) load_plans(wisdom, session);
+  if (settings.search.planner != compute::fft::Planner::estimate) {
+    load_plans(wisdom, session);
+    // All ranks execute the plans that rank 0 finds.
+    world.on_root([&] {
+      if (world.size() == 1 || tasks.empty()) return;
+      prepare(*frames.front().source, settings);
+      compute::fft::save_wisdom(wisdom);
+    });
+    if (world.size() > 1) load_plans(wisdom, session);
+  }
 
   if (world.size() > 1 && (options.dry_run || !options.dump_f.empty()))
     throw usage_error("--dry-run and --dump-F: expected one rank, found {}", world.size());
-  if (options.dry_run) {
-    cli::Table table{"frames", {"file", "fpo Hz", "sky points", "templates", "vetoed %"}};
-    for (std::size_t f = 0; f < frames.size(); ++f) {
-      std::vector<Task> mine;
-      std::ranges::copy_if(tasks, std::back_inserter(mine),
-                           [&](const Task& t) { return t.source == static_cast<int>(f); });
-      table.rows.push_back({files[f], frames[f].source->observation.band.fpo, static_cast<std::int64_t>(mine.size()),
-                            template_count(mine), 100 * frames[f].vetoed});
-    }
-    const auto& s = frames.front();
-    const auto& o = s.source->observation;
-    const auto range = s.selection.range
-                           ? *s.selection.range
-                           : covering_range(o.grid, o.band, -s.selection.prior.s_max, s.selection.prior.s_min);
-    session.summary.add("spindown numbers", fmt::format("{}..{}", range.spindown.lo, range.spindown.hi));
-    session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
-    session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
-    session.summary.add("templates", template_count(tasks));
-    if (!tasks.empty()) {  // time of a few templates of the first sky point, and of its preparation
-      Task probe = tasks.front();
-      const auto timed = [&](int count) {
-        probe.spindowns.hi = probe.spindowns.lo + count - 1;
-        const auto start = std::chrono::steady_clock::now();
-        auto one = settings;
-        one.threads = 1;
-        search_frame(*frames[static_cast<std::size_t>(probe.source)].source, std::span(&probe, 1), one);
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      };
-      timed(1);
-      const double few = timed(2), more = timed(22);
-      const double each = std::max(0.0, (more - few) / 20), preparation = std::max(0.0, few - 2 * each);
-      session.summary.add(
-          "predicted time",
-          (each * static_cast<double>(template_count(tasks)) + preparation * static_cast<double>(tasks.size())) /
-              session.threads,
-          "s");
-    }
-    session.summary.add(std::move(table));
-    return;
-  }
+  if (options.dry_run) return dry_run(files, frames, tasks, settings, session);
   if (!options.dump_f.empty()) return dump_f(options, *frames.front().source, settings, session);
 
   const auto mark = fingerprint(options, files, tasks, frames);
   Progress progress(tasks.size());
-  const auto open = resume(session, world, mark, progress);
-
-  using Clock = std::chrono::steady_clock;
+  Checkpoints checkpoints(session.checkpoint, mark, world.rank());
+  const auto open = open_tasks(session, world, checkpoints, progress);
   const auto start = Clock::now();
-  auto saved = start;
-  cli::Progress bar(session, "searching", open.size() / static_cast<std::size_t>(world.size()), "sky points");
-  std::int64_t count = 0;
-  bool stopped = false;
-  {
-    // One sky point at a time from a counter that all ranks raise; its triggers stay with who found them.
-    cluster::TaskQueue queue(world, open.size(), settings.threads > 1 ? 1 : 0);
-    std::size_t next = 0, end = 0;
-    run_tasks(
-        tasks, settings, [&](int source) { return frames[static_cast<std::size_t>(source)].source; },
-        [&]() -> std::optional<std::size_t> {
-          if (cli::stop_requested()) stopped = true;
-          if (stopped) return std::nullopt;
-          if (next == end) {
-            const auto block = queue.next();
-            if (!block) return std::nullopt;
-            next = block->begin;
-            end = block->end();
-          }
-          return open[next++];
-        },
-        [&](std::size_t task, std::vector<Trigger>&& found) {
-          count += static_cast<std::int64_t>(found.size());
-          if (count > options.max_triggers)
-            throw method_failed("more than {} triggers: raise --threshold or --max-triggers", options.max_triggers);
-          progress.triggers[task] = std::move(found);
-          progress.done[task] = 1;
-          bar.advance();
-          if (!session.checkpoint.empty() && Clock::now() - saved > std::chrono::seconds(options.checkpoint_interval)) {
-            save_checkpoint(part_name(session.checkpoint, world.rank()), mark, progress);
-            saved = Clock::now();
-          }
-        });
-  }
+  run_open_tasks(options, frames, tasks, settings, open, session, world, checkpoints, progress);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  stopped = cluster::stop_requested(world);
-  gather(world, progress);
   if (world.root() && settings.search.planner != compute::fft::Planner::estimate) {
     try {
       compute::fft::save_wisdom(wisdom);
@@ -586,31 +571,19 @@ void search(const Options& options, cli::Session& session, const cluster::Commun
       session.note(error.what());  // no home folder: the next run measures again
     }
   }
-  if (!world.root()) {
-    world.barrier();
-    return;
-  }
-  const auto forget_parts = [&] {
-    for (int rank = 1; rank < world.size(); ++rank)
-      std::filesystem::remove(part_name(session.checkpoint, rank));
-  };
-  if (std::ranges::count(progress.done, 0) > 0) {
-    save_checkpoint(session.checkpoint, mark, progress);
-    forget_parts();
+  if (world.allreduce_value(finished(progress, open)) < open.size()) {
+    gather_progress(world, progress);
+    world.on_root([&] {
+      checkpoints.save(progress);
+      checkpoints.remove_parts();
+    });
+    if (!world.root()) return;
     throw cli::stopped_error(session.checkpoint);
   }
-  const auto set = collect(options, frames, tasks, progress);
-  auto file = h5::Output::create(options.output, session.force);
-  write_triggers(file, set);
-  write_attributes(file, options, frames);
-  file.stamp(session, "gw-triggers");
-  file.commit();
-  if (!session.checkpoint.empty()) {
-    std::filesystem::remove(session.checkpoint);
-    forget_parts();
-  }
-  world.barrier();
-  summarise(session, set, seconds, open.size() == tasks.size());
+  write_output(options, frames, tasks, std::move(progress), session, world, open.size() == tasks.size() ? seconds : 0);
+  world.on_root([&] {
+    if (!session.checkpoint.empty()) checkpoints.remove_all();
+  });
 }
 
 }  // namespace
@@ -698,7 +671,8 @@ int main(int argc, char** argv) {
            {"--compat", &o.compat, "reproduce the community code", {.choices = {"none", "original", "original-omp"}}},
            {"--dump-F", &o.dump_f, "write F over frequency at pm,nn,mm,ss instead"},
            {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
-           {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 1}}},
+           {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 0}},
+           {"--detector-F", &o.detector_f, "write 2F of each detector at the triggers, to tell lines"}},
       .examples = {{"polgraw-search frame1.h5 triggers.h5 --threshold 14.5", "Both hemispheres, the whole sky."},
                    {"polgraw-search frame1.h5 triggers.h5 --dry-run",
                     "How large the search is, and how long it will take."},
@@ -715,6 +689,7 @@ int main(int argc, char** argv) {
       .writes =
           "/triggers/omega, s, delta, alpha, snr, f_hz, fdot (n) f64\n"
           "/triggers/pm, mm, nn, ss, k, source (n) i32\n"
+          "/triggers/twoF_det (n, detectors) f32: --detector-F\n"
           "/sources/frame, band, fpo, dt, N, gps_start, obliquity, templates: one row a frame\n"
           "--dump-F: /frequency, /F",
       .standard = {.threads = true, .checkpoint = true}};

@@ -200,9 +200,9 @@ TEST_CASE("gradient of F against finite differences; optimisers agree; newton ne
   }
   const JointStatistic statistic({&o}, {100});
   const SignalPoint at{1.1 + 1e-4, -2e-8, 0.5 + 1e-3, 2.1 - 2e-3};
-  std::array<double, 4> g;
-  const double F = statistic.gradient(at, g);
-  CHECK(F == doctest::Approx(statistic.F(at)).epsilon(1e-9));
+  const auto derived = statistic.derivatives(at);
+  const auto& g = derived.gradient;
+  CHECK(derived.F == doctest::Approx(statistic.F(at)).epsilon(1e-9));
   const std::array<double, 4> step{1e-8, 1e-13, 1e-6, 1e-6};
   for (std::size_t k = 0; k < 4; ++k) {
     auto hi = at, lo = at;
@@ -213,9 +213,15 @@ TEST_CASE("gradient of F against finite differences; optimisers agree; newton ne
     move(hi, step[k]);
     move(lo, -step[k]);
     CHECK(g[k] == doctest::Approx((statistic.F(hi) - statistic.F(lo)) / (2 * step[k])).epsilon(1e-4));
+    const auto above = statistic.derivatives(hi).gradient, below = statistic.derivatives(lo).gradient;
+    for (std::size_t j = 0; j < 4; ++j)
+      CHECK(derived.hessian[4 * k + j] ==
+            doctest::Approx((above[j] - below[j]) / (2 * step[k]))
+                .epsilon(1e-4)
+                .scale(std::sqrt(std::abs(derived.hessian[5 * k] * derived.hessian[5 * j]))));
   }
   const JointStatistic alone({&o}, {0});
-  const LocalCoordinates coordinates(o, {1.1, -2e-8, 0.5, 2.1});
+  const LocalCoordinates coordinates(alone, {1.1, -2e-8, 0.5, 2.1});
   const auto by_newton = newton(alone, coordinates, 1e-9), by_simplex = simplex(alone, coordinates, 0.3, 1e-8),
              by_mads = mads(alone, coordinates, 0.5, 1e-4);
   MESSAGE("evaluations: newton " << by_newton.evaluations << ", simplex " << by_simplex.evaluations << ", mads "
@@ -223,7 +229,7 @@ TEST_CASE("gradient of F against finite differences; optimisers agree; newton ne
   CHECK(by_newton.converged);
   CHECK(by_newton.F >= by_simplex.F - 1e-6);
   CHECK(by_newton.F >= by_mads.F - 1e-6);
-  CHECK(by_newton.evaluations * 5 < by_simplex.evaluations);
+  CHECK(by_newton.evaluations * 20 <= by_simplex.evaluations);
 }
 
 TEST_CASE("Fisher information against finite differences of the signal, and its inverse") {
