@@ -298,8 +298,52 @@ Matrix4 mismatch_metric(const DirectStatistic& statistic, const SignalPoint& poi
 
 }  // namespace
 
+namespace {
+
+/// Slope and bend of the detector's path, x(t) = p0 + p1 t + p2 t^2, by least squares over all frames: what of a change
+/// of the sky position looks like one of frequency and spindown.
+std::array<Vector3, 2> path_of(const JointStatistic& statistic) {
+  double span = 1;
+  for (std::size_t f = 0; f < statistic.frames().size(); ++f)
+    span = std::max({span, std::abs(statistic.samples(f)),
+                     statistic.samples(f) + static_cast<double>(statistic.frames()[f].observation().band.N)});
+  std::array<double, 5> powers{};
+  std::array<Vector3, 3> moments{};
+  for (std::size_t f = 0; f < statistic.frames().size(); ++f) {
+    const auto& r = statistic.frames()[f].observation().detectors.front().ephemeris.position;
+    for (std::size_t i = 0; i < r.size(); i += 32) {
+      const double t = (statistic.samples(f) + static_cast<double>(i)) / span;
+      double power = 1;
+      for (std::size_t n = 0; n < 5; ++n, power *= t) {
+        powers[n] += power;
+        for (std::size_t k = 0; k < 3 && n < 3; ++k)
+          moments[n][k] += power * r[i][k];
+      }
+    }
+  }
+  // The 3x3 normal equations in a 4x4 with one row to spare.
+  Matrix4 normal{};
+  normal[15] = 1;
+  for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t k = 0; k < 3; ++k)
+      normal[4 * i + k] = powers[i + k];
+  const Matrix4 inverse = inverse_lower(cholesky(normal));
+  const Matrix4 solve = multiply(transpose(inverse), inverse);
+  std::array<Vector3, 2> path{};
+  for (std::size_t n = 0; n < 2; ++n)
+    for (std::size_t k = 0; k < 3; ++k)
+      for (std::size_t m = 0; m < 3; ++m)
+        path[n][k] += solve[4 * (n + 1) + m] * moments[m][k] / (n == 0 ? span : span * span);
+  return path;
+}
+
+}  // namespace
+
 LocalCoordinates::LocalCoordinates(const JointStatistic& statistic, const SignalPoint& start)
-    : start_(start), sky_(make_sky(start.alpha, start.delta)) {
+    : start_(start),
+      sky_(make_sky(start.alpha, start.delta)),
+      path_(path_of(statistic)),
+      reach_(statistic.frames().front().observation().band.oms() + start.omega) {
   // East is cos(delta) d alpha, which has no meaning at a pole: the metric is then that of a point beside it.
   auto beside = start;
   beside.delta = std::clamp(start.delta, -pi / 2 + 1e-4, pi / 2 - 1e-4);
@@ -357,6 +401,11 @@ SignalPoint LocalCoordinates::point(const U& u) const {
   Vector3 v;
   for (std::size_t k = 0; k < 3; ++k)
     v[k] = std::cos(angle) * n[k] + std::sin(angle) * (x[2] * east[k] + x[3] * north[k]) / angle;
+  for (std::size_t k = 0; k < 3; ++k) {  // what the sphere's curvature does to the phase's slope and bend is taken back
+    const double bent = v[k] - n[k] - x[2] * east[k] - x[3] * north[k];
+    p.omega -= reach_ * bent * path_[0][k];
+    p.s -= reach_ * bent * path_[1][k];
+  }
   p.delta = std::atan2(v[2], std::hypot(v[0], v[1]));
   p.alpha = std::atan2(v[1], v[0]);
   if (p.alpha < 0) p.alpha += 2 * pi;
@@ -494,24 +543,41 @@ Maximum inverted_mads(const JointStatistic& statistic, const LocalCoordinates& c
 
 namespace {
 
+/// omega, s, delta, alpha of u, alpha continued from `centre`.
+U coordinates_at(const LocalCoordinates& c, const U& u, double centre) {
+  const auto p = c.point(u);
+  return {p.omega, p.s, p.delta, centre + std::remainder(p.alpha - centre, 2 * pi)};
+}
+
 /// F with its derivatives by u. The map from u to the parameters is differentiated numerically: it costs nothing.
 FDerivatives derivatives_by_u(const JointStatistic& statistic, const LocalCoordinates& c, const U& u) {
-  const auto by = statistic.derivatives(c.point(u));
+  constexpr double h = 1e-3;
+  const auto middle = c.point(u);
+  const auto by = statistic.derivatives(middle);
+  const auto at = [&](std::size_t j, double dj, std::size_t k, double dk) {
+    auto moved = u;
+    moved[j] += dj;
+    moved[k] += dk;
+    return coordinates_at(c, moved, middle.alpha);
+  };
   Matrix4 jacobian{};
-  for (std::size_t k = 0; k < 4; ++k) {
-    constexpr double h = 1e-4;
-    auto hi = u, lo = u;
-    hi[k] += h;
-    lo[k] -= h;
-    const auto a = c.point(hi), b = c.point(lo);
-    const U step{a.omega - b.omega, a.s - b.s, a.delta - b.delta, std::remainder(a.alpha - b.alpha, 2 * pi)};
+  FDerivatives out;
+  out.F = by.F;
+  for (std::size_t j = 0; j < 4; ++j) {
+    const auto hi = at(j, h, j, 0), lo = at(j, -h, j, 0);
     for (std::size_t i = 0; i < 4; ++i)
-      jacobian[4 * i + k] = step[i] / (2 * h);
+      jacobian[4 * i + j] = (hi[i] - lo[i]) / (2 * h);
   }
-  FDerivatives out{by.F, {}, multiply(multiply(transpose(jacobian), by.hessian), jacobian)};
-  for (std::size_t k = 0; k < 4; ++k)
+  out.hessian = multiply(multiply(transpose(jacobian), by.hessian), jacobian);
+  for (std::size_t j = 0; j < 4; ++j) {
     for (std::size_t i = 0; i < 4; ++i)
-      out.gradient[k] += jacobian[4 * i + k] * by.gradient[i];
+      out.gradient[j] += jacobian[4 * i + j] * by.gradient[i];
+    for (std::size_t k = 0; k < 4; ++k) {
+      const auto a = at(j, h, k, h), b = at(j, h, k, -h), d = at(j, -h, k, h), e = at(j, -h, k, -h);
+      for (std::size_t i = 0; i < 4; ++i)
+        out.hessian[4 * j + k] += by.gradient[i] * (a[i] - b[i] - d[i] + e[i]) / (4 * h * h);
+    }
+  }
   return out;
 }
 

@@ -36,8 +36,9 @@ class JointStatistic {
 };
 
 /// Coordinates in which F falls off as |u|^2 times its signal part: u = 0 is the start. The sky is that of the tangent
-/// plane at the start, wrapped round the sphere, so that every u is a point of the sky; directions in which the frames
-/// hardly tell sky positions apart are kept shorter than half a radian for |u| = 1.
+/// plane at the start, wrapped round the sphere, so that every u is a point of the sky, with frequency and spindown
+/// moved along so that its curvature does not bend the summit's ridge; directions in which the frames hardly tell sky
+/// positions apart are kept shorter than half a radian for |u| = 1.
 class LocalCoordinates {
  public:
   /// Metric from the Fisher matrices of all frames at the start, the amplitudes projected out.
@@ -47,6 +48,8 @@ class LocalCoordinates {
  private:
   SignalPoint start_;
   SkyPosition sky_;
+  std::array<Vector3, 2> path_;    ///< slope and bend of the detector's path
+  double reach_;                   ///< oms + omega
   std::array<double, 16> axes_{};  ///< column k: step of (omega, s, eastward, northward) for unit u_k
 };
 
