@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 
 #include "cli/error.hpp"
 #include "language.hpp"
@@ -54,13 +55,34 @@ std::vector<std::vector<const Mode*>> chains(const std::vector<Mode>& modes, con
   return found;
 }
 
+namespace {
+
+/// A sed script on the tagged stream, one term a line, that makes the head noun singular, and the adjectives that agree
+/// with it. Modifiers keep their number: "analyse de réseaux" has one analysis and many networks.
+std::string singular_script(const std::string& from) {
+  static const std::set<std::string> head_first = {"fra", "spa", "ita", "por", "cat",
+                                                   "glg", "oci", "ron", "srd", "ast"};
+  const std::string gender = "(<(m|f|mf|nt|un|GD)>)?";
+  if (head_first.contains(from))
+    return "s/^([^^]*\\^[^$<]*<adj>" + gender +
+           ")<pl>(\\$ \\^[^$<]*<n>)/\\1<sg>\\4/; "  // nouvelles technologies
+           "s/^([^^]*(\\^[^$<]*<adj>[^$]*\\$ )?\\^[^$<]*<n>" +
+           gender +
+           ")<pl>/\\1<sg>/; "  // the first noun
+           "s/^([^^]*\\^[^$<]*<n>" +
+           gender + "<sg>\\$ \\^[^$<]*<adj>(<(m|f|mf|nt)>)?)<pl>/\\1<sg>/";
+  // Head last: everything up to a preposition, the last noun before it.
+  return "/<pr>/!{s/(<n>" + gender + ")<pl>/\\1<sg>/g; s/(<adj>" + gender + ")<pl>/\\1<sg>/g}; " +
+         "/<pr>/{s/^([^$]*(\\$ \\^[^$<]*<(n|adj)>[^$]*)*<n>" + gender + ")<pl>(\\$ \\^[^$<]*<pr>)/\\1<sg>\\6/}";
+}
+
+}  // namespace
+
 std::string mode_command(const Mode& mode, bool singular) {
   std::string pipeline = replaced(replaced(mode.pipeline, "$1", "-g"), "$2", "");
   if (singular)
-    pipeline =
-        replaced(std::move(pipeline), "| apertium-pretransfer",
-                 "| sed -E 's/(<n>)(<(m|f|mf|nt|un|GD)>)?<pl>/\\1\\2<sg>/g; s/(<adj>)(<(m|f|mf|nt)>)?<pl>/\\1\\2<sg>/g'"
-                 " | apertium-pretransfer");
+    pipeline = replaced(std::move(pipeline), "| apertium-pretransfer",
+                        "| sed -E '" + singular_script(mode.from) + "' | apertium-pretransfer");
   return "apertium-destxt | " + pipeline + " | apertium-retxt";
 }
 

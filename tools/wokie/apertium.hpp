@@ -9,9 +9,10 @@
 namespace fachwerk::wokie {
 
 struct Mode {
-  std::string name;      ///< "eng-spa"
-  std::string from, to;  ///< ISO 639-3 (hbs for the variants of Serbo-Croatian)
-  std::string pipeline;  ///< content of the .mode file
+  std::string name;        ///< "eng-spa"
+  std::string from, to;    ///< ISO 639-3 (hbs for the variants of Serbo-Croatian)
+  std::string pipeline;    ///< content of the .mode file
+  std::string stamp = {};  ///< name, sizes and times of the data files: answers are kept as long as it stays the same
 };
 
 /// A mode from its file; nothing for names that are no language pair ("Cyrl-Latn") and for spelling variants.

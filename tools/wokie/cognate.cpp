@@ -20,11 +20,16 @@ using Pair = std::pair<std::u32string, std::u32string>;
 constexpr std::array<std::pair<std::size_t, std::size_t>, 6> shapes = {
     {{1, 1}, {1, 0}, {1, 2}, {2, 1}, {2, 2}, {2, 0}}};
 
-std::u32string unit_key(std::u32string_view source, std::u32string_view target) {
-  std::u32string key(source);
-  key += U'\t';
-  key += target;
+/// Up to two letters on each side in one number. Letters beyond the basic plane do not occur in the dictionaries' words
+/// that are trained on.
+std::uint64_t packed(std::u32string_view letters) {
+  std::uint64_t key = 0;
+  for (const char32_t c : letters)
+    key = key << 16 | (c & 0xffff);
   return key;
+}
+std::uint64_t unit_key(std::u32string_view source, std::u32string_view target) {
+  return packed(source) << 32 | packed(target);
 }
 
 double first_guess(std::u32string_view source, std::u32string_view target) {
@@ -74,13 +79,21 @@ constexpr char32_t boundary = 0;
 
 }  // namespace
 
+/// The last `length` units of the history, at most three of 20 bits, and their number.
+std::uint64_t CognateModel::context_key(const Context& history, std::size_t length) {
+  std::uint64_t key = length;
+  for (std::size_t i = history.size() - length; i < history.size(); ++i)
+    key = key << 20 | history[i];
+  return key;
+}
+
 double CognateModel::probability(const Context& history, Unit unit) const {
   // Interpolated absolute discounting, shortest context first; the base is uniform over the units.
   constexpr double discount = 0.7;
   double p = 1.0 / static_cast<double>(units_.size() + 1);
   for (std::size_t length = 0; length < order; ++length) {
     if (length > history.size()) break;
-    const auto found = counts_.find(history.substr(history.size() - length));
+    const auto found = counts_.find(context_key(history, length));
     if (found == counts_.end()) break;
     const Counts& counts = found->second;
     const auto own = counts.count.find(unit);
@@ -101,9 +114,9 @@ std::optional<CognateModel> CognateModel::train(const std::vector<std::pair<std:
     std::swap(pairs[i - 1], pairs[random() % i]);
   if (pairs.size() > 8000) pairs.resize(8000);
   const std::size_t held_out = std::min<std::size_t>(pairs.size() / 10, 400);
-  std::unordered_map<std::u32string, double> probability;
+  std::unordered_map<std::uint64_t, double> probability;
   for (int round = 0; round < 4; ++round) {
-    std::unordered_map<std::u32string, double> count;
+    std::unordered_map<std::uint64_t, double> count;
     double total = 0;
     for (std::size_t n = held_out; n < pairs.size(); ++n) {
       const auto aligned = align_pair(pairs[n], [&](std::u32string_view s, std::u32string_view t) {
@@ -119,7 +132,7 @@ std::optional<CognateModel> CognateModel::train(const std::vector<std::pair<std:
       probability[key] = n / total;
   }
   CognateModel model;
-  std::map<std::u32string, Unit> number;
+  std::unordered_map<std::uint64_t, Unit> number;
   for (std::size_t n = held_out; n < pairs.size(); ++n) {
     const auto aligned = align_pair(pairs[n], [&](std::u32string_view s, std::u32string_view t) {
       const auto found = probability.find(unit_key(s, t));
@@ -128,7 +141,7 @@ std::optional<CognateModel> CognateModel::train(const std::vector<std::pair<std:
     Context history(order - 1, boundary);
     const auto count = [&](Unit unit) {
       for (std::size_t length = 0; length < order; ++length) {
-        Counts& counts = model.counts_[history.substr(history.size() - length)];
+        Counts& counts = model.counts_[context_key(history, length)];
         counts.count[unit] += 1;
         counts.total += 1;
       }
@@ -139,7 +152,7 @@ std::optional<CognateModel> CognateModel::train(const std::vector<std::pair<std:
       const auto [found, added] = number.try_emplace(unit_key(s, t), static_cast<Unit>(model.units_.size() + 1));
       if (added) {
         model.units_.emplace_back(s, t);
-        model.by_source_[s].push_back(found->second);
+        model.by_source_[packed(s)].push_back(found->second);
       }
       count(found->second);
     }
@@ -182,7 +195,7 @@ std::optional<CognateModel::Result> CognateModel::transfer(const std::string& wo
     for (const Hypothesis& hypothesis : at[i])
       for (const std::size_t taken : {std::size_t{1}, std::size_t{2}}) {
         if (i + taken > letters.size()) continue;
-        const auto options = by_source_.find(letters.substr(i, taken));
+        const auto options = by_source_.find(packed(std::u32string_view(letters).substr(i, taken)));
         if (options == by_source_.end()) continue;
         for (const Unit unit : options->second) {
           const double p = probability(hypothesis.history, unit);
@@ -216,10 +229,11 @@ std::optional<CognateModel> train_cognates(const Lexicon& lexicon, const std::st
   const auto plain = [](std::string_view key) {
     return key.size() >= 5 && key.size() <= 24 && key.find_first_of(" .()0123456789'") == std::string_view::npos;
   };
-  for (WordId word = 0; word < source.size(); ++word) {
-    const std::string_view a = source.key(word);
+  for (std::size_t n = 0; n < edges->second.source.size(); ++n) {
+    const std::string_view a = source.key(edges->second.source[n]);
     if (!plain(a)) continue;
-    for (std::uint32_t e = edges->second.start[word]; e < edges->second.start[word + 1]; ++e) {
+    const auto [first, last] = edges->second.row(n);
+    for (std::uint32_t e = first; e < last; ++e) {
       const std::string_view b = target.key(edges->second.target[e]);
       if (!plain(b)) continue;
       const std::u32string x = code_points(without_marks(a)), y = code_points(without_marks(b));
@@ -228,87 +242,6 @@ std::optional<CognateModel> train_cognates(const Lexicon& lexicon, const std::st
     }
   }
   return CognateModel::train(pairs);
-}
-
-// ---- scripts -------------------------------------------------------------------------------------
-namespace {
-
-std::string mapped(std::string_view text, const std::map<char32_t, std::string>& table) {
-  std::string out;
-  for (const char32_t c : code_points(text)) {
-    const auto found = table.find(c);
-    if (found != table.end())
-      out += found->second;
-    else
-      append_utf8(out, c);
-  }
-  return out;
-}
-
-void with_capitals(std::map<char32_t, std::string>& table) {
-  std::map<char32_t, std::string> upper;
-  for (const auto& [c, latin] : table) {
-    std::string letter;
-    append_utf8(letter, c);
-    upper[code_points(with_initial(letter, true))[0]] = with_initial(latin, true);
-  }
-  table.insert(upper.begin(), upper.end());
-}
-
-std::map<char32_t, std::string> table_of(std::u32string_view letters, const std::vector<std::string>& latin) {
-  std::map<char32_t, std::string> table;
-  for (std::size_t i = 0; i < letters.size(); ++i)
-    table[letters[i]] = latin[i];
-  with_capitals(table);
-  return table;
-}
-
-const std::map<char32_t, std::string>& serbian_table() {
-  static const auto table = table_of(U"абвгдђежзијклљмнњопрстћуфхцчџш",
-                                     {"a", "b",  "v", "g", "d", "đ", "e", "ž", "z", "i", "j", "k", "l", "lj", "m",
-                                      "n", "nj", "o", "p", "r", "s", "t", "ć", "u", "f", "h", "c", "č", "dž", "š"});
-  return table;
-}
-
-}  // namespace
-
-std::string serbian_latin(std::string_view text) {
-  return mapped(text, serbian_table());
-}
-
-std::string serbian_cyrillic(std::string_view text) {
-  std::vector<std::pair<std::string, std::string>> back;
-  for (const auto& [c, latin] : serbian_table()) {
-    std::string letter;
-    append_utf8(letter, c);
-    back.emplace_back(latin, letter);
-  }
-  std::stable_sort(back.begin(), back.end(), [](const auto& a, const auto& b) {
-    return code_points(a.first).size() > code_points(b.first).size();
-  });
-  std::string out(text);
-  for (const auto& [latin, letter] : back)
-    out = replaced(std::move(out), latin, letter);
-  return out;
-}
-
-std::string romanised(std::string_view text, std::string_view language) {
-  static const auto russian =
-      table_of(U"абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
-               {"a", "b", "v", "g", "d", "e",  "yo", "zh", "z",  "i",    "y", "k", "l", "m", "n",  "o", "p",
-                "r", "s", "t", "u", "f", "kh", "ts", "ch", "sh", "shch", "",  "y", "",  "e", "yu", "ya"});
-  static const auto ukrainian =
-      table_of(U"абвгґдеєжзиіїйклмнопрстуфхцчшщьюя",
-               {"a", "b", "v", "h", "g", "d", "e", "ye", "zh", "z",  "y",  "i",  "yi",   "y", "k",  "l", "m",
-                "n", "o", "p", "r", "s", "t", "u", "f",  "kh", "ts", "ch", "sh", "shch", "",  "yu", "ya"});
-  static const auto greek =
-      table_of(U"αβγδεζηθικλμνξοπρστυφχψως", {"a", "v", "g", "d", "e", "z", "i", "th", "i",  "k",  "l", "m", "n",
-                                              "x", "o", "p", "r", "s", "t", "y", "f",  "ch", "ps", "o", "s"});
-  if (language == "ru") return mapped(text, russian);
-  if (language == "uk") return mapped(text, ukrainian);
-  if (language == "el") return mapped(without_marks(text), greek);
-  if (language == "sr") return serbian_latin(text);
-  return std::string(text);
 }
 
 }  // namespace fachwerk::wokie

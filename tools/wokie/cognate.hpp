@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,24 +32,20 @@ class CognateModel {
   using Unit = std::uint32_t;
   using Context = std::u32string;
 
+  static std::uint64_t context_key(const Context& history, std::size_t length);
   double probability(const Context& history, Unit unit) const;
 
   std::vector<std::pair<std::u32string, std::u32string>> units_;
-  std::map<std::u32string, std::vector<Unit>> by_source_;
+  std::unordered_map<std::uint64_t, std::vector<Unit>> by_source_;  ///< by packed letters
   struct Counts {
     std::unordered_map<Unit, double> count;
     double total = 0;
   };
-  std::unordered_map<std::u32string, Counts> counts_;
+  std::unordered_map<std::uint64_t, Counts> counts_;
   double cut_ = 2;
 };
 
 /// Trains on the lexicon's direct pairs of the two languages (ISO 639-3) whose normalised edit distance is below 0.5.
 std::optional<CognateModel> train_cognates(const Lexicon& lexicon, const std::string& from, const std::string& to);
-
-/// Serbian Cyrillic to Latin and back, and plain romanisation of Russian, Ukrainian and Greek names.
-std::string romanised(std::string_view text, std::string_view language);
-std::string serbian_latin(std::string_view text);
-std::string serbian_cyrillic(std::string_view text);
 
 }  // namespace fachwerk::wokie

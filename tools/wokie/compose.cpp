@@ -50,12 +50,17 @@ std::optional<Phrase> analyse(const Lexicon& lexicon, const std::string& languag
 }
 
 std::vector<Translation> best(const Lexicon& lexicon, const std::string& from, const std::string& to,
-                              const std::string& word, std::size_t count) {
+                              const std::string& word, std::size_t count, bool keep_number) {
   std::vector<Translation> found;
+  bool plural_source = false;
   for (const std::string& key : dictionary_keys(word, short_code(from))) {
     found = word_translations(lexicon, from, to, key, true, true);
     if (!found.empty()) break;
+    plural_source = true;  // the word itself is not listed, its singular is
   }
+  if (plural_source && keep_number && is_romance(short_code(to)))
+    for (Translation& t : found)
+      if (t.text.find(' ') == std::string::npos) t.text = plural(t.text, short_code(to));
   std::erase_if(found, [](const Translation& t) { return t.text.find(' ') != std::string::npos; });
   if (found.size() > count) found.resize(count);
   return found;
@@ -174,12 +179,12 @@ std::vector<Proposal> compose(const Lexicon& lexicon, const SourceText& source, 
     double score;
   };
   std::vector<Partial> beam;
-  for (const Translation& head : best(lexicon, from, to, phrase->head, width))
+  for (const Translation& head : best(lexicon, from, to, phrase->head, width, false))
     if (head.pos != pos_verb && head.pos != pos_adjective && (target != "de" || initial_is_upper(head.text)))
       beam.push_back({head, head.probability});
   for (auto modifier = phrase->modifiers.rbegin(); modifier != phrase->modifiers.rend(); ++modifier) {
     std::vector<Partial> next;
-    for (const Translation& translated : best(lexicon, from, to, *modifier, width)) {
+    for (const Translation& translated : best(lexicon, from, to, *modifier, width, true)) {
       if (translated.pos == pos_verb) continue;
       for (const Partial& partial : beam)
         for (Joined& joined : join_pair(lexicon, translated, partial.unit, target)) {

@@ -143,12 +143,14 @@ double prior_reliability(const std::string& voter, const std::string& source, co
     const std::string chain = voter.substr(9, voter.size() - 9 - (singular ? 3 : 0));
     const auto stages = std::count(chain.begin(), chain.end(), '-');
     const double base = both_romance ? 0.55 : 0.40;
-    return base * (stages == 1 ? 1.0 : stages == 2 ? 0.75 : 0.5) * (singular ? 0.8 : 1.0);
+    return base * (stages == 1 ? 1.0 : stages == 2 ? 0.75 : 0.5) * (singular ? 0.6 : 1.0);
   }
   if (voter == "dict") return both_romance ? 0.40 : 0.28;
   if (voter == "pivot") return both_romance ? 0.32 : 0.22;
   if (voter == "compose") return 0.15;
   if (voter == "cognate") return both_romance ? 0.40 : 0.22;
+  if (voter == "coined") return 0.1;
+  if (voter == "script") return source == "ru" || source == "uk" || source == "el" ? 0.1 : 0.4;
   if (voter == "shared") return 0.45;
   if (voter == "copy") return 0.05;
   return 0.5;  // an online service
@@ -187,18 +189,65 @@ struct Tally {
   std::vector<std::size_t> candidates;
 };
 
+/// How likely a label in the plural is: by the labels that the target language has, else by the sources of this item.
+double plural_expected(const std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
+                       const Convention& convention) {
+  if (convention.seen >= 20) return std::clamp(convention.plural_share, 0.05, 0.95);
+  std::map<std::int64_t, double> by_source;
+  for (const Candidate& c : candidates) {
+    const SourceText& source = sources[static_cast<std::size_t>(c.source)];
+    if (shows_number(source.language)) by_source[c.source] = looks_plural(source.text, source.language) ? 1 : 0;
+  }
+  if (by_source.empty()) return 0.5;
+  double sum = 0;
+  for (const auto& [source, plural] : by_source)
+    sum += plural;
+  return std::clamp(sum / static_cast<double>(by_source.size()), 0.2, 0.8);
+}
+
+double number_favour(const std::string& form, const std::string& language, double plural) {
+  if (!shows_number(language)) return 1;
+  return looks_plural(form, language) ? plural : 1 - plural;
+}
+
+double plain_sum(const Tally& tally) {
+  double sum = 0;
+  for (const auto& [group, share] : tally.by_group)
+    sum += share;
+  return sum;
+}
+
+/// Groups of one source text share that text's misreadings: each further one counts a little less.
+double faded_sum(const Tally& tally, const std::vector<std::string>& group_source) {
+  constexpr double fading = 0.85;
+  std::vector<std::pair<double, std::int32_t>> groups;
+  for (const auto& [group, share] : tally.by_group)
+    groups.emplace_back(share, group);
+  std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::map<std::string, double> factor;
+  double sum = 0;
+  for (const auto& [share, group] : groups) {
+    double& f = factor.try_emplace(group_source[static_cast<std::size_t>(group)], 1.0).first->second;
+    sum += f * share;
+    f *= fading;
+  }
+  return sum;
+}
+
 std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vector<SourceText>& sources,
                               const std::string& target, const std::function<double(const Candidate&)>& weight,
                               bool merge, const Convention& convention) {
   std::map<std::pair<std::string, std::string>, std::int32_t> groups;
   std::map<std::string, Tally> tallies;
   std::vector<std::string> order;  // first appearance decides ties
+  std::vector<std::string> group_source;
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     Candidate& candidate = candidates[i];
     if (candidate.partial || is_blank(candidate.text)) continue;
     const SourceText& source = sources[static_cast<std::size_t>(candidate.source)];
     const auto origin = std::pair{family_of(candidate.service, source.language), fold(source.text, source.language)};
     candidate.group = groups.try_emplace(origin, static_cast<std::int32_t>(groups.size())).first->second;
+    if (static_cast<std::size_t>(candidate.group) == group_source.size()) group_source.push_back(origin.second);
     candidate.weight = weight(candidate);
     if (candidate.weight <= 0) continue;
     const std::string folded = fold(candidate.text, target);
@@ -211,18 +260,18 @@ std::vector<Vote> tally_votes(std::vector<Candidate>& candidates, const std::vec
     tally->second.forms[candidate.text] += candidate.weight;
     tally->second.candidates.push_back(i);
   }
+  const double plural = plural_expected(candidates, sources, convention);
   std::vector<Vote> votes;
   double sum = 0;
   for (const std::string& folded : order) {
     const Tally& tally = tallies[folded];
     Vote vote;
-    for (const auto& [group, share] : tally.by_group)
-      vote.score += share;
+    vote.score = merge ? faded_sum(tally, group_source) : plain_sum(tally);
     double most = -1;
     std::string variant;
     for (const auto& [form, share] : tally.variants) {
-      const double plural = std::clamp(convention.plural_share, 0.05, 0.95);
-      const double favour = convention.seen < 20 ? 1.0 : looks_plural(form, target) ? plural : 1 - plural;
+      const double favour =
+          number_favour(form, target, plural) * (target == "en" && english_compound(form) ? 0.25 : 1.0);
       if (share * favour > most) most = share * favour, variant = form;
     }
     most = -1;
@@ -255,7 +304,7 @@ std::vector<Vote> weighted_vote(std::vector<Candidate>& candidates, const std::v
       [&](const Candidate& c) {
         const std::string& language = sources[static_cast<std::size_t>(c.source)].language;
         const double p = std::clamp(reliability.estimate(c.service, language, target), 0.005, 0.97);
-        const double relative = c.probability / top[{c.service, c.source}];
+        const double relative = std::pow(c.probability / top[{c.service, c.source}], 0.7);
         return std::log(1 + 5 * p / (1 - p)) * relative;
       },
       true, convention);
@@ -276,17 +325,24 @@ std::string vote_key(std::string_view text, const std::string& language) {
   static const std::map<std::string, std::set<std::string>> inner = {{"fr", {"la", "le", "les", "l"}},
                                                                      {"es", {"la", "el", "los", "las"}},
                                                                      {"pt", {"a", "o", "as", "os"}},
+                                                                     {"it", {"il", "lo", "la", "i", "gli", "le"}},
                                                                      {"en", {"the"}}};
   static const std::map<std::string, std::string> merged = {{"du", "de"}, {"des", "de"}, {"del", "de"}, {"do", "de"},
                                                             {"da", "de"}, {"dos", "de"}, {"das", "de"}, {"d", "de"}};
+  static const std::map<std::string, std::string> italian = {{"del", "di"},  {"dello", "di"}, {"della", "di"},
+                                                             {"dei", "di"},  {"degli", "di"}, {"delle", "di"},
+                                                             {"dell", "di"}, {"d", "di"}};
   const auto found = inner.find(language);
-  if (found == inner.end()) return fold(text, language);
+  std::string folded = fold(text, language);
+  if (found == inner.end()) return folded;
+  if (language == "en") folded = english_compound(folded).value_or(folded);
+  const auto& same = language == "it" ? italian : merged;
   std::string out;
-  for (const std::string& word : words(replaced(fold(text, language), "'", " "))) {
+  for (const std::string& word : words(replaced(std::move(folded), "'", " "))) {
     if (found->second.contains(word)) continue;
-    const auto same = merged.find(word);
+    const auto one = same.find(word);
     if (!out.empty()) out += ' ';
-    out += language != "en" && same != merged.end() ? same->second : number_stem(word, language);
+    out += language != "en" && one != same.end() ? one->second : number_stem(word, language);
   }
   return out;
 }

@@ -16,7 +16,7 @@ namespace fachwerk::wokie {
 struct Candidate {
   std::string text;
   std::string service;       ///< voter or online service
-  std::int64_t source = -1;  ///< index of the source label
+  std::int64_t source = -1;  ///< index of the source text; once decided, the source literal in the graph
   double probability = 1;    ///< share within its voter
   bool partial = false;      ///< no vote
   double weight = 0;         ///< what it counted for, filled in by the vote

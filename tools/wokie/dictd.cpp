@@ -41,6 +41,21 @@ Stripped strip_brackets(std::string_view text) {
   return out;
 }
 
+/// Without what dictionaries hang on a word: the dots of a combining form ("Silber…"), the number of a homonym
+/// ("Silber 2"), quotes. Pronunciations that strayed into a list ("/ˈaɡ/") are no words at all.
+std::string bare(std::string text) {
+  if (text.starts_with('/')) return {};
+  for (const std::string_view mark : {"…", "..."})
+    if (text.ends_with(mark)) text.resize(text.size() - mark.size());
+  const std::size_t blank = text.rfind(' ');
+  if (blank != std::string::npos && text.size() - blank <= 3 &&
+      std::all_of(text.begin() + static_cast<std::ptrdiff_t>(blank) + 1, text.end(),
+                  [](unsigned char c) { return std::isdigit(c) != 0; }))
+    text.resize(blank);
+  if (text.size() > 2 && text.front() == '\'' && text.back() == '\'') text = text.substr(1, text.size() - 2);
+  return text;
+}
+
 DictWord word_of(std::string_view text, std::string_view grammar) {
   DictWord out;
   for (std::string_view mark : split(grammar, ',')) {
@@ -56,7 +71,7 @@ DictWord word_of(std::string_view text, std::string_view grammar) {
     if (mark == "adv" || mark == "prep" || mark == "conj" || mark == "interj") out.pos = pos_other;
   }
   if (out.gender != gender_none && out.pos == pos_unknown) out.pos = pos_noun;
-  std::string plain = join(words(text), " ");
+  std::string plain = bare(join(words(text), " "));
   while (!plain.empty() && (plain.back() == '.' || plain.back() == '!' || plain.back() == '?' || plain.back() == ':'))
     plain.pop_back();
   out.text = nfc(plain);

@@ -141,11 +141,17 @@ void write_adjacency(h5::Output& out, const std::string& name, const Adjacency& 
   out.column("/concepts/" + name + "_idx", list.target, column("concept index", "entry"));
 }
 
-void write_translations(h5::Output& out, const std::vector<TranslationRecord>& records) {
+void write_translations(h5::Output& out, const std::vector<TranslationRecord>& records, const Thesaurus& view) {
+  const auto label_of = [&](std::int64_t owner, std::int64_t literal) -> std::int64_t {
+    const auto c = static_cast<std::size_t>(owner);
+    for (std::size_t i = view.label_begin(c); i < view.label_end(c); ++i)
+      if (view.labels[i].text == literal) return static_cast<std::int64_t>(i);
+    return -1;
+  };
   std::vector<std::int64_t> owner, pointer = {0}, source;
   std::vector<std::uint8_t> property, status, method, flags;
   std::vector<std::string> language, text, reason, candidate_text, candidate_service;
-  std::vector<float> confidence, agreement, weight;
+  std::vector<float> confidence, agreement, weight, probability;
   std::vector<std::int64_t> group;
   for (const TranslationRecord& r : records) {
     owner.push_back(r.concept_index);
@@ -160,7 +166,8 @@ void write_translations(h5::Output& out, const std::vector<TranslationRecord>& r
     for (const Candidate& c : r.candidates) {
       candidate_text.push_back(c.text);
       candidate_service.push_back(c.service);
-      source.push_back(c.source);
+      source.push_back(c.source < 0 ? -1 : label_of(r.concept_index, c.source));
+      probability.push_back(static_cast<float>(c.probability));
       group.push_back(c.group);
       weight.push_back(static_cast<float>(c.weight));
       flags.push_back(c.partial ? 1 : 0);
@@ -180,8 +187,9 @@ void write_translations(h5::Output& out, const std::vector<TranslationRecord>& r
   out.column("/translations/cand_ptr", pointer, column("first candidate of each translation", "translation_or_end"));
   out.strings("/candidates/text", candidate_text, column("candidate", "candidate"));
   out.strings("/candidates/service", candidate_service, column("who proposed it", "candidate"));
-  out.column("/candidates/source_label", source, column("source label, -1 for none", "candidate"));
+  out.column("/candidates/source_label", source, column("source label (/labels), -1 for none", "candidate"));
   out.column("/candidates/group", group, column("independence group, -1 without a vote", "candidate"));
+  out.column("/candidates/probability", probability, column("share among what its voter proposed", "candidate"));
   out.column("/candidates/weight", weight, column("weight in the vote", "candidate"));
   out.column("/candidates/flags", flags, column("1 partial", "candidate"));
 }
@@ -286,7 +294,7 @@ void write_hdf5(const cli::Session& session, const Document& document, const std
                     "label"));
   out.column("/labels/text", text, column("term index of the literal", "label"));
   out.column("/labels/lang", label_language, column("index of /langs/tag, -1 without", "label"));
-  if (options.translations != nullptr) write_translations(out, *options.translations);
+  if (options.translations != nullptr) write_translations(out, *options.translations, view);
   if (options.services != nullptr) write_services(out, *options.services);
   if (document.source)
     out.carry(*document.source, {"/terms", "/triples", "/triple_order", "/langs", "/prefixes", "/concepts", "/labels"});

@@ -219,6 +219,11 @@ std::string plural(const std::string& word, std::string_view language) {
   return word;
 }
 
+bool shows_number(std::string_view language) {
+  static const std::set<std::string, std::less<>> known = {"en", "fr", "es", "it", "pt", "ca"};
+  return known.contains(base_language(language));
+}
+
 bool looks_plural(std::string_view text, std::string_view language) {
   const std::string lang = base_language(language);
   const auto parts = words(fold(text, language));
@@ -231,6 +236,21 @@ bool looks_plural(std::string_view text, std::string_view language) {
   if (lang == "it") return ends(head, "i") || (ends(head, "e") && !ends(head, "ione"));
   if (romance) return ends(head, "s") || ends(head, "aux") || ends(head, "eux");
   return false;
+}
+
+std::optional<std::string> english_compound(std::string_view phrase) {
+  std::vector<std::string> parts = words(phrase);
+  const auto of = std::find(parts.begin(), parts.end(), "of");
+  if (of == parts.end()) return std::nullopt;
+  std::vector<std::string> head(parts.begin(), of), modifier(of + 1, parts.end());
+  for (std::vector<std::string>* side : {&head, &modifier})
+    if (!side->empty() && is_article(lower(side->front()), "en")) side->erase(side->begin());
+  if (head.empty() || modifier.empty() || head.size() > 2 || modifier.size() > 2) return std::nullopt;
+  if (std::find(modifier.begin(), modifier.end(), "of") != modifier.end()) return std::nullopt;
+  modifier.back() = singulars(modifier.back(), "en").front();
+  if (lower(with_initial(head.front(), false)) == with_initial(head.front(), false))
+    head.front() = with_initial(head.front(), false);
+  return join(modifier, " ") + " " + join(head, " ");
 }
 
 Qualified split_qualifier(std::string_view label) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,13 @@ std::string number_stem(const std::string& word, std::string_view language);
 std::vector<std::string> singulars(const std::string& word, std::string_view language);
 /// The regular plural of a singular noun, for en, fr, es, it, pt; the word itself in other languages.
 std::string plural(const std::string& word, std::string_view language);
+/// True for languages whose plurals `looks_plural` tells by their endings.
+bool shows_number(std::string_view language);
 bool looks_plural(std::string_view text, std::string_view language);
+
+/// "theory of the information" -> "information theory": the form that English prefers for terms. Nothing for other
+/// phrases, and for parts of more than two words.
+std::optional<std::string> english_compound(std::string_view phrase);
 
 /// "Keramik (Material)" -> head "Keramik", qualifier "Material".
 struct Qualified {

@@ -26,7 +26,9 @@ std::string signature_of(const std::vector<DictionaryFile>& files);
 std::vector<Mode> modes_in(const std::string& folder);
 
 void write_lexicon(h5::Output& out, const Lexicon& lexicon, const std::string& signature);
-/// Reads the tables of these languages only (all when empty), and the edges between them.
-Lexicon read_lexicon(const h5::Input& in, const std::vector<std::string>& languages = {});
+/// Maps a compiled lexicon. One that is not `trusted` (our own cache is) is checked through first.
+Lexicon read_lexicon(const std::string& path, bool trusted = false);
+/// What a compiled lexicon was made from.
+std::string lexicon_signature(const std::string& path);
 
 }  // namespace fachwerk::wokie

@@ -1,28 +1,47 @@
 #include "offline.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <unordered_map>
 
 #include "cognate.hpp"
 #include "labels.hpp"
 #include "language.hpp"
+#include "metrics.hpp"
+#include "script.hpp"
 #include "unicode.hpp"
 
 namespace fachwerk::wokie {
 namespace {
 
-constexpr std::size_t kept_proposals = 8;
+constexpr std::size_t kept_proposals = 12;
 
-/// Proposals of one voter from scored translations; verbs and adjectives weigh less than nouns, equal folds are merged.
-void add_proposals(const std::vector<Translation>& found, const std::string& voter, const std::string& target,
-                   std::vector<Proposal>& out) {
+/// How much a translation that looks like its source gains: terms of scholarship are often shared. Spellings that
+/// differ by rule (k and c, ph and f, th and t) count as equal.
+double likeness(std::string_view source, std::string_view text) {
+  const auto plain = [](std::string_view word) {
+    std::string out = without_marks(fold(word));
+    for (const auto& [from, to] : {std::pair{"ph", "f"}, {"th", "t"}, {"c", "k"}})
+      out = replaced(std::move(out), from, to);
+    return code_points(out);
+  };
+  const std::u32string a = plain(source), b = plain(text);
+  const double longer = static_cast<double>(std::max<std::size_t>({a.size(), b.size(), 1}));
+  return 1 + 0.5 * std::max(0.0, 0.6 - static_cast<double>(levenshtein(a, b)) / longer);
+}
+
+/// Proposals of one voter from scored translations; verbs and adjectives weigh less than nouns, a sure way back and a
+/// familiar look weigh more; equal folds are merged.
+void add_proposals(const std::vector<Translation>& found, const std::string& voter, const SourceText& source,
+                   const std::string& target, std::vector<Proposal>& out) {
   std::vector<Proposal> own;
   for (const Translation& translation : found) {
-    const double weight = translation.pos == pos_verb        ? 0.4
-                          : translation.pos == pos_other     ? 0.3
-                          : translation.pos == pos_adjective ? 0.6
-                                                             : 1.0;
+    double weight = translation.pos == pos_verb        ? 0.4
+                    : translation.pos == pos_other     ? 0.3
+                    : translation.pos == pos_adjective ? 0.6
+                                                       : 1.0;
+    weight *= std::pow(translation.back + 0.02, 0.25) * likeness(source.text, translation.text);
     std::string text = translation.text;
     if (target == "en" && text.starts_with("to ")) text.erase(0, 3);
     const std::string key = fold(text, target);
@@ -129,7 +148,7 @@ void OfflineEngine::ask_dictionaries(const SourceText& source, const std::string
     for (const std::string& key : keys) {
       const std::vector<Translation> found = word_translations(lexicon_, from, to, key, direct, pivots);
       if (found.empty()) continue;
-      add_proposals(found, voter, target, out);
+      add_proposals(found, voter, {source.language, label.head}, target, out);
       return true;
     }
     return false;
@@ -138,9 +157,74 @@ void OfflineEngine::ask_dictionaries(const SourceText& source, const std::string
   const bool by_pivot = options_.pivot && first_hit(false, true, "pivot");
   if (options_.compose && !by_dict && !by_pivot) {
     std::vector<Proposal> composed = compose(lexicon_, {source.language, label.head}, target);
+    for (Proposal& p : composed)
+      p.probability *= likeness(label.head, p.text);
+    std::stable_sort(composed.begin(), composed.end(),
+                     [](const Proposal& a, const Proposal& b) { return a.probability > b.probability; });
     if (composed.size() > kept_proposals) composed.resize(kept_proposals);
     out.insert(out.end(), composed.begin(), composed.end());
   }
+}
+
+namespace {
+
+/// One way from a source language to the target, over all texts of that language.
+struct ChainJob {
+  const std::vector<std::size_t>* items;
+  std::vector<const Mode*> chain;
+  bool singular;
+  std::string voter;
+  std::vector<std::string> terms;  ///< as they stand after the stages so far; empty: nothing to go on with
+};
+
+std::string engine_code(const std::string& language) {
+  const std::string code = long_code(language);
+  return code == "hrv" || code == "srp" || code == "bos" ? std::string("hbs") : code;
+}
+
+std::string engine_key(const Mode& mode, bool singular, const std::string& term) {
+  return mode.stamp + (singular ? "\nsingular head\n" : "\n\n") + term;
+}
+
+}  // namespace
+
+void OfflineEngine::run_stage(const std::map<std::pair<const Mode*, bool>, std::set<std::string>>& wanted) const {
+  struct Batch {
+    const Mode* mode;
+    bool singular;
+    std::vector<std::string> terms, result;
+  };
+  std::vector<Batch> batches;
+  for (const auto& [which, terms] : wanted) {
+    Batch batch{which.first, which.second, {}, {}};
+    for (const std::string& term : terms) {
+      const std::string key = engine_key(*which.first, which.second, term);
+      if (answered_.contains(key)) continue;
+      if (const auto known = options_.recall ? options_.recall(key) : std::nullopt)
+        answered_[key] = *known;
+      else
+        batch.terms.push_back(term);
+    }
+    if (!batch.terms.empty()) batches.push_back(std::move(batch));
+  }
+#pragma omp parallel for schedule(dynamic, 1)
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    try {
+      batches[i].result = translate_terms(*batches[i].mode, batches[i].terms, batches[i].singular);
+    } catch (const std::exception&) {
+      batches[i].result.clear();  // a broken installation of one mode must not end the run
+    }
+  }
+  for (const Batch& batch : batches)
+    for (std::size_t i = 0; i < batch.terms.size(); ++i) {
+      const std::string key = engine_key(*batch.mode, batch.singular, batch.terms[i]);
+      if (i >= batch.result.size()) {
+        answered_[key] = {};
+        continue;
+      }
+      answered_[key] = batch.result[i];
+      if (options_.keep) options_.keep(key, batch.result[i]);
+    }
 }
 
 void OfflineEngine::ask_apertium(const std::vector<SourceText>& sources, const std::string& target,
@@ -148,48 +232,39 @@ void OfflineEngine::ask_apertium(const std::vector<SourceText>& sources, const s
   std::map<std::string, std::vector<std::size_t>> by_language;
   for (std::size_t i = 0; i < sources.size(); ++i)
     by_language[sources[i].language].push_back(i);
-  const auto engine_code = [](const std::string& language) {
-    const std::string code = long_code(language);
-    return code == "hrv" || code == "srp" || code == "bos" ? std::string("hbs") : code;
-  };
-  struct Job {
-    const std::vector<std::size_t>* items;
-    std::vector<const Mode*> chain;
-    bool singular;
-    std::string voter;
-    std::vector<std::string> result;
-  };
-  std::vector<Job> jobs;
+  std::vector<ChainJob> jobs;
   for (const auto& [language, items] : by_language)
     for (const auto& chain : chains(modes_, engine_code(language), engine_code(target)))
       for (const bool singular : {false, true}) {
         std::string name = "apertium:" + chain.front()->from;
         for (const Mode* mode : chain)
           name += "-" + mode->to;
-        jobs.push_back({&items, chain, singular, name + (singular ? ":sg" : ""), {}});
+        ChainJob job{&items, chain, singular, name + (singular ? ":sg" : ""), {}};
+        for (const std::size_t i : items)
+          job.terms.push_back(running_case(split_qualifier(sources[i].text).head, sources[i].language));
+        jobs.push_back(std::move(job));
       }
-#pragma omp parallel for schedule(dynamic, 1)
-  for (std::size_t j = 0; j < jobs.size(); ++j) {
-    Job& job = jobs[j];
-    std::vector<std::string> terms;
-    for (const std::size_t i : *job.items)
-      terms.push_back(running_case(split_qualifier(sources[i].text).head, sources[i].language));
-    try {
-      for (std::size_t stage = 0; stage < job.chain.size(); ++stage) {
-        terms = translate_terms(*job.chain[stage], terms, job.singular && stage == 0);
-        // A mark of the first stage would hide in the second: such terms stop here.
-        if (stage + 1 < job.chain.size())
-          for (std::string& term : terms)
-            if (has_marks(term)) term = "";
+  // Chains share their stages: every engine is started once per stage, for all terms that any chain hands to it.
+  for (std::size_t stage = 0; stage < 3; ++stage) {
+    std::map<std::pair<const Mode*, bool>, std::set<std::string>> wanted;
+    for (const ChainJob& job : jobs)
+      if (stage < job.chain.size())
+        for (const std::string& term : job.terms)
+          if (!term.empty()) wanted[{job.chain[stage], job.singular && stage == 0}].insert(term);
+    run_stage(wanted);
+    for (ChainJob& job : jobs) {
+      if (stage >= job.chain.size()) continue;
+      for (std::string& term : job.terms) {
+        if (term.empty()) continue;
+        term = answered_.at(engine_key(*job.chain[stage], job.singular && stage == 0, term));
+        // A mark of one stage would hide in the next: such terms stop here.
+        if (stage + 1 < job.chain.size() && has_marks(term)) term.clear();
       }
-    } catch (const std::exception&) {
-      terms.assign(job.items->size(), "");  // a broken installation of one mode must not end the run
     }
-    job.result = std::move(terms);
   }
-  for (const Job& job : jobs)
+  for (const ChainJob& job : jobs)
     for (std::size_t k = 0; k < job.items->size(); ++k) {
-      const std::string& text = job.result[k];
+      const std::string& text = job.terms[k];
       if (is_blank(text)) continue;
       out[(*job.items)[k]].push_back({without_engine_marks(text), job.voter, 1.0, has_marks(text)});
     }
@@ -215,6 +290,10 @@ std::vector<std::vector<Proposal>> OfflineEngine::propose(const std::vector<Sour
     ask_dictionaries(sources[i], target, out[i]);
   }
   if (options_.apertium) ask_apertium(sources, target, out);
+  if (options_.cognate)
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      if (const auto text = transliterated(sources[i].text, sources[i].language, target))
+        out[i].push_back({*text, "script", 1.0, false});
   if (options_.cognate) {
     std::map<std::string, std::vector<std::size_t>> by_language;
     for (std::size_t i = 0; i < sources.size(); ++i)
@@ -227,7 +306,8 @@ std::vector<std::vector<Proposal>> OfflineEngine::propose(const std::vector<Sour
         const std::string head = fold(split_qualifier(sources[items[k]].text).head, language);
         if (head.find(' ') != std::string::npos) continue;
         if (auto found = model->transfer(head); found && found->confidence >= model->cut())
-          out[items[k]].push_back({found->text, "cognate", 1.0, false});
+          out[items[k]].push_back(
+              {found->text, lexicon_.has_word(long_code(target), found->text) ? "cognate" : "coined", 1.0, false});
       }
     }
   }

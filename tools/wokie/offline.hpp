@@ -1,8 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "apertium.hpp"
@@ -43,6 +47,9 @@ class Memory {
 
 struct OfflineOptions {
   bool memory = true, dict = true, pivot = true, apertium = true, compose = true, cognate = true;
+  /// What rule-based engines answered before, by engine, its data files and term; may be empty.
+  std::function<std::optional<std::string>(const std::string& key)> recall = {};
+  std::function<void(const std::string& key, const std::string& answer)> keep = {};
 };
 
 class OfflineEngine {
@@ -61,11 +68,14 @@ class OfflineEngine {
   void ask_dictionaries(const SourceText& source, const std::string& target, std::vector<Proposal>& out) const;
   void ask_apertium(const std::vector<SourceText>& sources, const std::string& target,
                     std::vector<std::vector<Proposal>>& out) const;
+  /// Sees to it that these terms are answered; the boolean asks for singulars.
+  void run_stage(const std::map<std::pair<const Mode*, bool>, std::set<std::string>>& wanted) const;
 
   const Lexicon& lexicon_;
   const std::vector<Mode>& modes_;
   const Memory& memory_;
   OfflineOptions options_;
+  mutable std::unordered_map<std::string, std::string> answered_;
 };
 
 /// Translations of one word or fixed phrase by dictionary and pivots together, with the singular where the form itself

@@ -11,6 +11,7 @@
 #include "io/bytes.hpp"
 #include "labels.hpp"
 #include "language.hpp"
+#include "sha256.hpp"
 #include "unicode.hpp"
 
 namespace fachwerk::wokie {
@@ -24,17 +25,14 @@ std::string cache_folder() {
   return (fs::temp_directory_path() / "wokie").string();
 }
 
-Lexicon load_lexicon(const cli::Session& session, const std::string& file, const std::string& dict_dir,
-                     const std::vector<std::string>& languages) {
-  if (!file.empty()) return read_lexicon(h5::Input::open(file), languages);
+Lexicon load_lexicon(const cli::Session& session, const std::string& file, const std::string& dict_dir) {
+  if (!file.empty()) return read_lexicon(file);
   const std::vector<DictionaryFile> files = dictionaries_in(dict_dir);
   if (files.empty()) return {};
-  const std::string compiled = cache_folder() + "/lexicon.h5", signature = signature_of(files);
+  const std::string signature = signature_of(files);
+  const std::string compiled = cache_folder() + "/lexicon-" + sha256(signature).substr(0, 12) + ".h5";
   try {
-    if (fs::exists(compiled)) {
-      const h5::Input in = h5::Input::open(compiled);
-      if (in.text("/", "signature").value_or("") == signature) return read_lexicon(in, languages);
-    }
+    if (fs::exists(compiled) && lexicon_signature(compiled) == signature) return read_lexicon(compiled, true);
   } catch (const Error&) {
     session.note(compiled + " is damaged; it is compiled anew");
   }

@@ -18,9 +18,8 @@ inline constexpr const char* default_mode_dir = "/usr/share/apertium/modes";
 std::string cache_folder();
 
 /// The compiled lexicon: `file` if given, else the one in the cache folder, compiled anew when the dictionaries of
-/// `dict_dir` changed. Without dictionaries: an empty lexicon. Only these languages (ISO 639-3; all when empty).
-Lexicon load_lexicon(const cli::Session& session, const std::string& file, const std::string& dict_dir,
-                     const std::vector<std::string>& languages = {});
+/// `dict_dir` changed. Without dictionaries: an empty lexicon.
+Lexicon load_lexicon(const cli::Session& session, const std::string& file, const std::string& dict_dir);
 
 /// Translation memory from CSV or TSV (header: language tags), TMX, or any thesaurus.
 void add_memory(Memory& memory, const std::string& path);

@@ -19,7 +19,8 @@ std::string base_of(std::string_view tag) {
 struct Item {
   std::size_t concept_index;
   Property property;
-  std::vector<std::int64_t> sources;
+  std::vector<std::int64_t> sources;      ///< distinct texts: indices into Work::sources
+  std::vector<std::int64_t> labels = {};  ///< the label of the thesaurus that each of them stands in
   std::vector<std::string> gold = {};
 };
 
@@ -76,8 +77,10 @@ class Translator {
               work.sources.push_back({base_of(tag), nfc(text)});
               work.source_tags.push_back(tag);
             }
-            if (std::find(item.sources.begin(), item.sources.end(), at->second) == item.sources.end())
+            if (std::find(item.sources.begin(), item.sources.end(), at->second) == item.sources.end()) {
               item.sources.push_back(at->second);
+              item.labels.push_back(static_cast<std::int64_t>(i));
+            }
           }
         }
         const bool missing = item.gold.empty() || replaceable;
@@ -91,11 +94,17 @@ class Translator {
     return work;
   }
 
-  std::vector<Candidate> candidates_of(const Item& item, const std::vector<std::vector<Proposal>>& proposals) const {
+  std::vector<Candidate> candidates_of(const Item& item, const std::vector<std::vector<Proposal>>& proposals,
+                                       const std::string& target) const {
     std::vector<Candidate> out;
     for (const std::int64_t s : item.sources)
       for (const Proposal& p : proposals[static_cast<std::size_t>(s)])
-        if (!is_blank(p.text)) out.push_back({nfc(p.text), p.voter, s, p.probability, p.partial});
+        if (!is_blank(p.text)) {
+          out.push_back({nfc(p.text), p.voter, s, p.probability, p.partial});
+          if (target == "en" && !p.partial)  // they vote together: see vote_key
+            if (auto compound = english_compound(out.back().text))
+              out.push_back({std::move(*compound), p.voter, s, p.probability, false});
+        }
     return out;
   }
 
@@ -136,14 +145,28 @@ class Translator {
       record.concept_index = static_cast<std::int64_t>(item.concept_index);
       record.property = item.property;
       record.target_language = target;
-      record.candidates = options_.original_policy ? ordered_[i] : candidates_of(item, proposals);
+      record.candidates = options_.original_policy ? ordered_[i] : candidates_of(item, proposals, target_base);
       votes.emplace_back();
       decide(thesaurus, work, item, target_base, reliability, convention, calibrated, record, votes.back());
+      name_labels(thesaurus, item, record);
       records.push_back(std::move(record));
     }
     make_unique(thesaurus, target, records, votes, convention, target_base);
     for (TranslationRecord& record : records)
       add(thesaurus, record, target);
+  }
+
+  /// From here on a candidate's source is the literal (a term of the graph) that it came from.
+  void name_labels(const Thesaurus& thesaurus, const Item& item, TranslationRecord& record) const {
+    for (Candidate& candidate : record.candidates) {
+      const auto found = std::find(item.sources.begin(), item.sources.end(), candidate.source);
+      candidate.source = found == item.sources.end()
+                             ? -1
+                             : thesaurus
+                                   .labels[static_cast<std::size_t>(
+                                       item.labels[static_cast<std::size_t>(found - item.sources.begin())])]
+                                   .text;
+    }
   }
 
   std::vector<std::vector<Proposal>> all_proposals(const std::vector<SourceText>& sources,
@@ -188,7 +211,7 @@ class Translator {
     std::vector<std::string> labels;
     for (const Item& item : work.known) {
       labels.push_back(item.gold.front());
-      std::vector<Candidate> candidates = candidates_of(item, proposals);
+      std::vector<Candidate> candidates = candidates_of(item, proposals, target);
       if (options_.shared_words) add_shared_words(candidates, work.sources, item.sources, target);
       std::set<std::pair<std::string, std::int64_t>> seen;
       for (const Candidate& c : candidates) {
@@ -224,7 +247,7 @@ class Translator {
     if (work.known.size() < 100 || options_.original_policy) return {};
     std::vector<std::pair<double, bool>> samples;
     for (const Item& item : work.known) {
-      std::vector<Candidate> candidates = candidates_of(item, proposals);
+      std::vector<Candidate> candidates = candidates_of(item, proposals, target);
       if (options_.shared_words) add_shared_words(candidates, work.sources, item.sources, target);
       const std::vector<Vote> votes = weighted_vote(candidates, work.sources, reliability, target, convention);
       if (votes.empty()) continue;

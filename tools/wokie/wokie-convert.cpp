@@ -4,6 +4,7 @@
 #include "cli/command.hpp"
 #include "document.hpp"
 #include "language.hpp"
+#include "sha256.hpp"
 #include "thesaurus.hpp"
 
 using namespace fachwerk;
@@ -11,14 +12,23 @@ using namespace fachwerk::wokie;
 
 namespace {
 
-void drop_languages(Graph& graph, const std::vector<std::string>& drop, const std::vector<std::string>& keep) {
+/// A share of the subjects, chosen by a hash of their IRI: the same ones for every language and every run.
+bool spared(const Graph& graph, const Triple& triple, double share) {
+  if (share <= 0) return false;
+  const std::string hash = sha256(graph.term(triple[0]).value).substr(0, 8);
+  return static_cast<double>(std::stoul(hash, nullptr, 16)) < share * 4294967296.0;
+}
+
+void drop_languages(Graph& graph, const std::vector<std::string>& drop, const std::vector<std::string>& keep,
+                    double share) {
   const auto any = [](const std::vector<std::string>& list, std::string_view tag) {
     return std::any_of(list.begin(), list.end(), [&](const std::string& one) { return matches_language(tag, one); });
   };
   graph.remove_if([&](const Triple& triple) {
     const Term& object = graph.term(triple[2]);
     if (object.kind != TermKind::literal || object.language.empty()) return false;
-    return any(drop, object.language) || (!keep.empty() && !any(keep, object.language));
+    if (any(drop, object.language)) return !spared(graph, triple, share);
+    return !keep.empty() && !any(keep, object.language);
   });
 }
 
@@ -32,6 +42,7 @@ void require_tags(const std::string& option, const std::vector<std::string>& tag
 int main(int argc, char** argv) {
   std::string in, out, from, to, base;
   std::vector<std::string> keep, drop;
+  double keep_share = 0;
   bool infer = true;
   const std::vector<std::string> readable = {"rdfxml", "turtle", "ntriples", "nquads", "trig",
                                              "jsonld", "hdf5",   "csv",      "tsv"};
@@ -56,6 +67,10 @@ int main(int argc, char** argv) {
            {"--base", &base, "base for relative IRIs", {.value_name = "IRI"}},
            {"--languages", &keep, "keep literals of these languages only (and untagged ones)", {.value_name = "LANG"}},
            {"--drop-language", &drop, "drop literals of these languages", {.value_name = "LANG"}},
+           {"--keep-share",
+            &keep_share,
+            "share of the resources, chosen by a hash of their IRI, that --drop-language spares",
+            {.minimum = 0, .maximum = 1}},
            {"--infer-concepts", &infer, "count labelled subjects of inScheme, broader, ... as concepts too"}},
       .examples = {{"wokie-convert thesaurus.rdf thesaurus.ttl", "RDF/XML to Turtle"},
                    {"wokie-convert --drop-language de tadirah.ttl - | wokie-translate --to de - out.h5",
@@ -77,12 +92,12 @@ int main(int argc, char** argv) {
     if (document.graph.named_graph_statements > 0)
       session.warn(fmt::format("{} statements of named graphs were merged into one graph",
                                document.graph.named_graph_statements));
-    if (!keep.empty() || !drop.empty()) drop_languages(document.graph, drop, keep);
+    if (!keep.empty() || !drop.empty()) drop_languages(document.graph, drop, keep, keep_share);
     const ThesaurusOptions view{.infer_concepts = infer};
     const Thesaurus thesaurus = thesaurus_of(document.graph, view);
     save_document(session, document, out, {.format = output_format(to, out), .view = view});
     session.summary.add("triples", document.graph.triples().size());
-    session.summary.add("duplicate statements", document.graph.statements() - document.graph.triples().size() - 0);
+    session.summary.add("duplicate statements", document.graph.statements() - document.graph.triples().size());
     session.summary.add("concepts", thesaurus.concepts.size());
     session.summary.add("inferred concepts", thesaurus.inferred);
     session.summary.add("labels", thesaurus.labels.size());

@@ -96,10 +96,12 @@ void export_text(const cli::Session& session, const Lexicon& lexicon, const std:
   sink.write(fmt::format("{}\t{}\tprobability\n", from, to));
   const WordTable& words_from = lexicon.words.at(source);
   const WordTable& words_to = lexicon.words.at(target);
-  for (WordId word = 0; word < words_from.size(); ++word)
-    for (std::uint32_t e = edges->second.start[word]; e < edges->second.start[word + 1]; ++e)
-      sink.write(fmt::format("{}\t{}\t{:.4f}\n", words_from.word(word), words_to.word(edges->second.target[e]),
-                             edges->second.probability[e]));
+  for (std::size_t n = 0; n < edges->second.source.size(); ++n) {
+    const auto [first, last] = edges->second.row(n);
+    for (std::uint32_t e = first; e < last; ++e)
+      sink.write(fmt::format("{}\t{}\t{:.4f}\n", words_from.word(edges->second.source[n]),
+                             words_to.word(edges->second.target[e]), edges->second.probability[e]));
+  }
   sink.commit();
 }
 
@@ -137,9 +139,10 @@ int main(int argc, char** argv) {
       .reference = "FreeDict, https://freedict.org; pivoting by inverse consultation: Tanaka and Umemura, COLING 1994.",
       .reads = "kind wokie-lexicon: see what it writes",
       .writes =
-          "kind wokie-lexicon: /lexicon/words/LANG/{text,start,key,key_start,gender,pos}, words ascending by folded "
-          "key;\n"
-          "/lexicon/edges/FROM-TO/{start,target,probability}, compressed rows: translations of each word",
+          "kind wokie-lexicon: /lexicon/words/{language,begin,text,text_begin,key,key_begin,start,key_start,gender,pos}, "
+          "languages one after the other, words ascending by folded key;\n"
+          "/lexicon/edges/{pair,row_begin,begin,source,start,target,probability}: compressed rows, pairs one after the "
+          "other.\nThe columns are contiguous, so that a program maps the file instead of reading it",
       .standard = {.threads = true},
   };
   return command.run(argc, argv, [&](cli::Session& session) {

@@ -209,7 +209,8 @@ class Run {
     if (!options_.glossary.empty()) providers_.glossary = read_glossary(options_.glossary);
     if (!options_.apply_review.empty()) read_review();
     if (options_.overwrite == "own") find_own_labels();
-    OfflineOptions offline{false, false, false, false, false, false};
+    OfflineOptions offline{
+        .memory = false, .dict = false, .pivot = false, .apertium = false, .compose = false, .cognate = false};
     bool any_offline = false;
     for (const std::string& name : options_.primary) {
       const bool all = name == "offline";
@@ -252,12 +253,17 @@ class Run {
     return found->second;
   }
 
-  void prepare_offline(const Thesaurus& thesaurus, const OfflineOptions& offline) {
+  void prepare_offline(const Thesaurus& thesaurus, OfflineOptions offline) {
     if (offline.dict || offline.pivot || offline.compose || offline.cognate)
       lexicon_ = load_lexicon(session_, options_.lexicon, options_.dict_dir);
     if (offline.apertium) modes_ = modes_in(options_.mode_dir);
     for (const std::string& path : options_.tm)
       add_memory(memory_, path);
+    if (offline.apertium && !options_.no_cache) {
+      engine_answers_ = Answers::open(cache_folder() + "/engines.jsonl");
+      offline.recall = [this](const std::string& key) { return engine_answers_.find(key); };
+      offline.keep = [this](const std::string& key, const std::string& answer) { engine_answers_.add(key, answer); };
+    }
     engine_ = std::make_unique<OfflineEngine>(lexicon_, modes_, memory_, offline);
     // Nothing at all for any wanted pair, and nobody else to ask: say what to install.
     const bool others = std::any_of(options_.primary.begin(), options_.primary.end(),
@@ -588,7 +594,7 @@ class Run {
   std::deque<OnlineService> services_;
   std::unique_ptr<OnlineModel> model_service_;
   LanguageModel model_;
-  Answers cache_, journal_;
+  Answers cache_, journal_, engine_answers_;
   AnswerStores stores_;
   Providers providers_;
   bool cost_reached_ = false;
