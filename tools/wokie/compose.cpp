@@ -31,11 +31,13 @@ struct Phrase {
 
 std::optional<Phrase> analyse(const Lexicon& lexicon, const std::string& language, const std::string& text) {
   static const std::set<std::string, std::less<>> linking = {
-      "de",   "des",   "du",    "del", "della", "delle", "dei", "di", "da",  "do",  "dos", "das", "d",
-      "dell", "degli", "dello", "of",  "the",   "la",    "les", "le", "los", "las", "el",  "l"};
+      "de",    "des", "du",  "del", "della", "delle", "dei", "di",  "da", "do", "dos", "das", "d",   "dell", "degli",
+      "dello", "of",  "the", "la",  "les",   "le",    "los", "las", "el", "l",  "von", "vom", "der", "van"};
   std::vector<std::string> parts = words(replaced(fold(text, language), "'", " "));
   if (parts.size() == 1 && is_germanic_compounder(language)) parts = split_compound(lexicon, language, parts[0]);
-  const bool of = std::any_of(parts.begin(), parts.end(), [](const std::string& word) { return word == "of"; });
+  const bool of = std::any_of(parts.begin(), parts.end(), [](const std::string& word) {
+    return word == "of" || word == "von" || word == "vom" || word == "der" || word == "des" || word == "van";
+  });
   std::erase_if(parts, [&](const std::string& word) { return linking.contains(word) && word != "da"; });
   if (parts.size() < 2 || parts.size() > 3) return std::nullopt;
   Phrase out;

@@ -305,7 +305,7 @@ std::vector<Vote> weighted_vote(std::vector<Candidate>& candidates, const std::v
         const std::string& language = sources[static_cast<std::size_t>(c.source)].language;
         const double p = std::clamp(reliability.estimate(c.service, language, target), 0.005, 0.97);
         const double relative = std::pow(c.probability / top[{c.service, c.source}], 0.7);
-        return std::log(1 + 5 * p / (1 - p)) * relative;
+        return std::log(1 + 5 * p / (1 - p)) * relative * c.factor;
       },
       true, convention);
 }

@@ -21,6 +21,7 @@ struct Candidate {
   bool partial = false;      ///< no vote
   double weight = 0;         ///< what it counted for, filled in by the vote
   std::int32_t group = -1;   ///< independence group, filled in by the vote
+  double factor = 1;         ///< what the vote is multiplied by (Proposal::factor)
 };
 
 enum class Method : std::uint8_t {

@@ -43,15 +43,14 @@ Stripped strip_brackets(std::string_view text) {
 
 /// Without what dictionaries hang on a word: the dots of a combining form ("Silber…"), the number of a homonym
 /// ("Silber 2"), quotes. Pronunciations that strayed into a list ("/ˈaɡ/") are no words at all.
-std::string bare(std::string text) {
+std::string_view bare(std::string_view text) {
   if (text.starts_with('/')) return {};
   for (const std::string_view mark : {"…", "..."})
-    if (text.ends_with(mark)) text.resize(text.size() - mark.size());
+    if (text.ends_with(mark)) text.remove_suffix(mark.size());
   const std::size_t blank = text.rfind(' ');
-  if (blank != std::string::npos && text.size() - blank <= 3 &&
-      std::all_of(text.begin() + static_cast<std::ptrdiff_t>(blank) + 1, text.end(),
-                  [](unsigned char c) { return std::isdigit(c) != 0; }))
-    text.resize(blank);
+  if (blank != std::string_view::npos && text.size() - blank <= 3 &&
+      text.find_first_not_of("0123456789", blank + 1) == std::string_view::npos)
+    text = text.substr(0, blank);
   if (text.size() > 2 && text.front() == '\'' && text.back() == '\'') text = text.substr(1, text.size() - 2);
   return text;
 }
@@ -71,10 +70,11 @@ DictWord word_of(std::string_view text, std::string_view grammar) {
     if (mark == "adv" || mark == "prep" || mark == "conj" || mark == "interj") out.pos = pos_other;
   }
   if (out.gender != gender_none && out.pos == pos_unknown) out.pos = pos_noun;
-  std::string plain = bare(join(words(text), " "));
-  while (!plain.empty() && (plain.back() == '.' || plain.back() == '!' || plain.back() == '?' || plain.back() == ':'))
+  std::string plain = join(words(text), " ");
+  while (!plain.empty() && (plain.back() == '.' || plain.back() == '!' || plain.back() == '?' || plain.back() == ':') &&
+         !plain.ends_with("..."))
     plain.pop_back();
-  out.text = nfc(plain);
+  out.text = nfc(bare(plain));
   return out;
 }
 

@@ -65,7 +65,7 @@ std::vector<Dictionary> read_dictionaries(const std::vector<DictionaryFile>& fil
 }
 
 std::string signature_of(const std::vector<DictionaryFile>& files) {
-  std::string out = "wokie-lexicon 3\n";
+  std::string out = "wokie-lexicon 4\n";
   for (const DictionaryFile& file : files) {
     std::error_code error;
     const auto size = fs::file_size(file.stem + ".index", error);

@@ -31,17 +31,27 @@ double likeness(std::string_view source, std::string_view text) {
   return 1 + 0.5 * std::max(0.0, 0.6 - static_cast<double>(levenshtein(a, b)) / longer);
 }
 
+/// "analysing" comes out of the engines as "analizando": a form that no thesaurus has as a label.
+bool is_gerund(std::string_view text, const std::string& language) {
+  const std::vector<std::string> parts = words(fold(text));
+  if (parts.empty()) return false;
+  const std::string_view head = parts.front();
+  const auto ends = [&](std::string_view suffix) { return head.size() > suffix.size() + 2 && head.ends_with(suffix); };
+  if (language == "it" || language == "es" || language == "pt") return ends("ando") || ends("endo") || ends("indo");
+  return language == "ca" && (ends("ant") || ends("ent") || ends("int"));
+}
+
 /// Proposals of one voter from scored translations; verbs and adjectives weigh less than nouns, a sure way back and a
 /// familiar look weigh more; equal folds are merged.
 void add_proposals(const std::vector<Translation>& found, const std::string& voter, const SourceText& source,
                    const std::string& target, std::vector<Proposal>& out) {
   std::vector<Proposal> own;
   for (const Translation& translation : found) {
-    double weight = translation.pos == pos_verb        ? 0.4
-                    : translation.pos == pos_other     ? 0.3
-                    : translation.pos == pos_adjective ? 0.6
-                                                       : 1.0;
-    weight *= std::pow(translation.back + 0.02, 0.25) * likeness(source.text, translation.text);
+    const double factor = translation.pos == pos_verb        ? 0.4
+                          : translation.pos == pos_other     ? 0.3
+                          : translation.pos == pos_adjective ? 0.6
+                                                             : 1.0;
+    const double weight = factor * std::pow(translation.back + 0.02, 0.25) * likeness(source.text, translation.text);
     std::string text = translation.text;
     if (target == "en" && text.starts_with("to ")) text.erase(0, 3);
     const std::string key = fold(text, target);
@@ -50,7 +60,7 @@ void add_proposals(const std::vector<Translation>& found, const std::string& vot
     if (same != own.end())
       same->probability += weight * translation.probability;
     else
-      own.push_back({std::move(text), voter, weight * translation.probability, false});
+      own.push_back({std::move(text), voter, weight * translation.probability, false, factor});
   }
   std::stable_sort(own.begin(), own.end(),
                    [](const Proposal& a, const Proposal& b) { return a.probability > b.probability; });
@@ -266,7 +276,9 @@ void OfflineEngine::ask_apertium(const std::vector<SourceText>& sources, const s
     for (std::size_t k = 0; k < job.items->size(); ++k) {
       const std::string& text = job.terms[k];
       if (is_blank(text)) continue;
-      out[(*job.items)[k]].push_back({without_engine_marks(text), job.voter, 1.0, has_marks(text)});
+      const bool source_is_gerund = sources[(*job.items)[k]].language == "en" && text.find(' ') == std::string::npos;
+      const double factor = source_is_gerund && is_gerund(text, target) ? 0.3 : 1.0;
+      out[(*job.items)[k]].push_back({without_engine_marks(text), job.voter, 1.0, has_marks(text), factor});
     }
 }
 

@@ -27,6 +27,7 @@ struct Proposal {
   std::string voter;       ///< "dict", "pivot", "apertium:eng-spa", "apertium:eng-spa:sg", "compose", "cognate", "tm"
   double probability = 1;  ///< share among the voter's proposals for this text
   bool partial = false;    ///< holds an untranslated word: kept for the record, no vote
+  double factor = 1;       ///< what its vote is multiplied by: verbs, gerunds and fuzzy hits count less
 };
 
 /// Pairs of texts that somebody translated: exact look-up by folded form, fuzzy by word overlap.

@@ -100,10 +100,10 @@ class Translator {
     for (const std::int64_t s : item.sources)
       for (const Proposal& p : proposals[static_cast<std::size_t>(s)])
         if (!is_blank(p.text)) {
-          out.push_back({nfc(p.text), p.voter, s, p.probability, p.partial});
+          out.push_back({nfc(p.text), p.voter, s, p.probability, p.partial, 0, -1, p.factor});
           if (target == "en" && !p.partial)  // they vote together: see vote_key
             if (auto compound = english_compound(out.back().text))
-              out.push_back({std::move(*compound), p.voter, s, p.probability, false});
+              out.push_back({std::move(*compound), p.voter, s, p.probability, false, 0, -1, p.factor});
         }
     return out;
   }
