@@ -69,7 +69,8 @@ class Reducer {
     }
     for (std::size_t i = 0; i < p.size(); ++i) {
       accumulators_.push_back(torch::autograd::impl::grad_accumulator(p.values[i]));
-      accumulators_.back()->add_post_hook(std::make_unique<AfterNode>([this, b = bucket_of[i]] {
+      accumulators_.back()->add_post_hook(std::make_unique<AfterNode>([this, i, b = bucket_of[i]] {
+        parameters_->collect_gradient(i);
         --buckets_[b].missing;
         while (next_ < buckets_.size() && buckets_[next_].missing == 0)
           launch();

@@ -131,9 +131,14 @@ Metrics MetricSums::result() const {
 }
 
 std::int64_t count_correct(const at::Tensor& output, const Batch& batch) {
-  const at::Tensor guess = output.detach().argmax(-1);
+  const at::Tensor values = output.detach().to(at::kDouble).contiguous();
   const at::Tensor truth = batch.labels.defined() ? batch.labels : batch.targets.argmax(-1);
-  return (guess == truth).sum().item<std::int64_t>();
+  const std::int64_t width = values.size(-1);
+  const double* row = values.data_ptr<double>();
+  std::int64_t right = 0;
+  for (std::int64_t i = 0; i < truth.size(0); ++i, row += width)
+    right += largest(row, width) == truth.data_ptr<std::int64_t>()[i] ? 1 : 0;
+  return right;
 }
 
 }  // namespace fachwerk::neural

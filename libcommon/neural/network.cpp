@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "neural/fused.hpp"
+#include "neural/fusion.hpp"
 #include "neural/streams.hpp"
 
 namespace fachwerk::neural {
@@ -55,16 +57,18 @@ class Runner {
       : graph_(graph), weights_(weights), pass_(pass), low_(pass.compute == at::kBFloat16) {}
 
   at::Tensor run(at::Tensor x, int begin, int end) {
+    fused_ =
+        pass_.fused && pass_.training && !low_ ? fuse(graph_, begin, end) : std::vector<Fused>(graph_.nodes.size());
     // Values are dropped after their last use, so that inference needs memory for a few layers only.
     std::vector<int> last_use(static_cast<std::size_t>(end), -1);
     for (int i = begin; i < end; ++i)
-      for (const int input : node(i).inputs)
+      for (const int input : read_by(i))
         if (input >= begin - 1) last_use[static_cast<std::size_t>(input)] = i;
     values_.resize(static_cast<std::size_t>(end));
     values_[static_cast<std::size_t>(begin - 1)] = low_ && x.is_floating_point() ? x.to(at::kBFloat16) : std::move(x);
     for (int i = begin; i < end; ++i) {
-      values_[static_cast<std::size_t>(i)] = evaluate(i);
-      for (const int input : node(i).inputs)
+      values_[static_cast<std::size_t>(i)] = value_of(i);
+      for (const int input : read_by(i))
         if (last_use[static_cast<std::size_t>(input)] == i) values_[static_cast<std::size_t>(input)] = at::Tensor();
     }
     at::Tensor y = std::move(values_[static_cast<std::size_t>(end - 1)]);
@@ -73,6 +77,43 @@ class Runner {
 
  private:
   const Node& node(int i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+  const Fused& fused(int i) const { return fused_[static_cast<std::size_t>(i)]; }
+
+  /// The nodes whose values node i needs.
+  std::vector<int> read_by(int i) const {
+    const Fused& f = fused(i);
+    if (f.kind == Fused::Kind::plain || f.kind == Fused::Kind::relu_in_place) return node(i).inputs;
+    if (f.kind == Fused::Kind::absorbed) return {};
+    if (f.kind == Fused::Kind::pool) return node(node(i).inputs[0]).inputs;
+    std::vector<int> inputs = node(f.norm).inputs;
+    if (f.skip >= 0) inputs.push_back(f.skip);
+    return inputs;
+  }
+
+  at::Tensor value_of(int i) {
+    const Fused& f = fused(i);
+    const auto value_at = [&](int k) { return values_[static_cast<std::size_t>(k)]; };
+    switch (f.kind) {
+      case Fused::Kind::absorbed:
+        return {};
+      case Fused::Kind::norm: {
+        const Node& n = node(f.norm);
+        const auto raw = [&](std::size_t k) { return weights_[static_cast<std::size_t>(n.parameters[k])]; };
+        ++*raw(4).data_ptr<std::int64_t>();
+        return fused_norm(value_at(n.inputs[0]), {raw(0), raw(1), raw(2), raw(3), epsilon(n)},
+                          f.skip >= 0 ? value_at(f.skip) : at::Tensor(), f.relu);
+      }
+      case Fused::Kind::pool:
+        return fused_relu_pool(value_at(read_by(i)[0]), node(i).setting.kernel);
+      case Fused::Kind::relu_in_place:
+        return at::relu_(values_[static_cast<std::size_t>(node(i).inputs[0])]);
+      case Fused::Kind::plain:
+        break;
+    }
+    return evaluate(i);
+  }
+
+  static double epsilon(const Node& n) { return n.setting.rate > 0 ? n.setting.rate : 1e-5; }
   const at::Tensor& value(const Node& n, std::size_t i) const { return values_[static_cast<std::size_t>(n.inputs[i])]; }
 
   at::Tensor weight(const Node& n, std::size_t i) const {
@@ -86,10 +127,9 @@ class Runner {
 
   at::Tensor batch_norm(const Node& n, const at::Tensor& x) {
     const auto raw = [&](std::size_t i) { return weights_[static_cast<std::size_t>(n.parameters[i])]; };
-    const double epsilon = n.setting.rate > 0 ? n.setting.rate : 1e-5;
     if (pass_.training) raw(4).add_(1);
     const at::Tensor y = at::batch_norm(low_ ? x.to(at::kFloat) : x, raw(0), raw(1), raw(2), raw(3), pass_.training,
-                                        0.1, epsilon, false);
+                                        0.1, epsilon(n), false);
     return low_ ? y.to(at::kBFloat16) : y;
   }
 
@@ -107,7 +147,7 @@ class Runner {
       case Op::batch_norm:
         return batch_norm(n, x);
       case Op::layer_norm:
-        return at::layer_norm(x, {x.size(-1)}, weight(n, 0), weight(n, 1), s.rate > 0 ? s.rate : 1e-5);
+        return at::layer_norm(x, {x.size(-1)}, weight(n, 0), weight(n, 1), epsilon(n));
       case Op::relu:
         return at::relu(x);
       case Op::tanh:
@@ -160,6 +200,7 @@ class Runner {
   std::span<const at::Tensor> weights_;
   const Pass& pass_;
   bool low_;
+  std::vector<Fused> fused_;
   std::vector<at::Tensor> values_;
 };
 
@@ -192,6 +233,27 @@ void Parameters::clear_gradients() {
   flat_gradient.zero_();
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!values[i].grad().is_same(gradients[i])) values[i].mutable_grad() = gradients[i];
+}
+
+void Parameters::release_gradients() {
+  for (at::Tensor& value : values)
+    value.mutable_grad() = at::Tensor();
+}
+
+void Parameters::collect_gradient(std::size_t i) {
+  at::NoGradGuard no_grad;
+  at::Tensor& found = values[i].mutable_grad();
+  if (found.is_same(gradients[i])) return;
+  if (found.defined())
+    gradients[i].copy_(found);
+  else
+    gradients[i].zero_();
+  found = gradients[i];
+}
+
+void Parameters::collect_gradients() {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    collect_gradient(i);
 }
 
 at::Tensor initial_value(const Parameter& p, std::uint64_t seed, at::ScalarType type) {

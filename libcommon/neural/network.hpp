@@ -27,6 +27,11 @@ struct Parameters {
   explicit Parameters(const std::vector<std::pair<std::string, at::Tensor>>& initial);
   std::size_t size() const { return values.size(); }
   void clear_gradients();
+  /// For a single backward pass: autograd keeps what it computes instead of adding it to zeros; collect puts it in its
+  /// place. Before collect, `gradients` hold nothing.
+  void release_gradients();
+  void collect_gradient(std::size_t i);
+  void collect_gradients();
 };
 
 struct Network {
@@ -63,6 +68,9 @@ struct Pass {
   std::int64_t step = 0;                ///< masks differ from step to step,
   std::int64_t offset = 0;              ///< and from sample to sample of the global batch; this is x's first
   at::ScalarType compute = at::kFloat;  ///< kBFloat16: weights and activations are rounded to it, the output is not
+  /// Training: chains such as normalisation, addition and ReLU are computed together (fused.hpp). For plain reverse
+  /// differentiation; off where a method wants tangents or second derivatives.
+  bool fused = false;
 };
 
 /// The network's output for x [N, sample]. `weights` are as in Network::weights; any differentiable function of what a

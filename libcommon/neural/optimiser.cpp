@@ -30,7 +30,7 @@ void each_piece(const std::vector<Piece>& pieces, const Fn& fn) {
   });
 }
 
-#define FACHWERK_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define FACHWERK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 
 struct Rates {
   double lr, momentum, beta1, beta2, eps, decay, correction1, correction2;

@@ -125,10 +125,14 @@ Training::Training(Network& network, const Dataset& data, const TrainOptions& op
 
 void back_propagation(Training& t) {
   const auto weights = t.weights();
-  t.output() = forward(t.network().graph, weights, t.batch().x, t.pass());
+  Pass pass = t.pass();
+  pass.fused = true;
+  t.output() = forward(t.network().graph, weights, t.batch().x, pass);
   const at::Tensor loss = loss_of(t.options().loss, t.output_kind(), t.output(), t.batch());
   t.loss() = loss.item<double>();
-  if (std::isfinite(t.loss())) loss.backward();
+  if (!std::isfinite(t.loss())) return;
+  loss.backward();
+  t.trained().collect_gradients();
 }
 
 bool Training::finished() const {
@@ -162,7 +166,10 @@ void Training::one_step(std::span<const std::size_t> order, std::int64_t positio
   lr_ = schedule_.at(step_);
   batch_ = batches_.make(order.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from)), epoch_,
                          step_, from - begin, global);
-  trained().clear_gradients();
+  if (hooks_.gradient)
+    trained().clear_gradients();
+  else
+    trained().release_gradients();
   if (ranks_.before_gradient && !hooks_.synchronise) ranks_.before_gradient(*this);
   if (hooks_.gradient)
     hooks_.gradient(*this);
