@@ -11,6 +11,8 @@
 
 namespace fachwerk::hyde {
 
+class Accelerator;
+
 /// Size of a cube. Pixels are numbered row by row; in memory the band runs fastest.
 struct Extent {
   std::size_t rows = 0, cols = 0, bands = 0;
@@ -33,6 +35,8 @@ struct Source {
   std::function<void(std::size_t row, std::size_t rows)> release = {};
   /// The processes that share the cube; `extent` and `valid` are then of this one's rows. Null: this one has all.
   std::shared_ptr<const Team> team = {};
+  /// The device that passes over the cube run on; null: the loops of this processor.
+  std::shared_ptr<Accelerator> accelerator = {};
 
   bool is_valid(std::size_t pixel) const { return valid.empty() || valid[pixel] != 0; }
   std::size_t valid_pixels() const;  ///< of the whole cube

@@ -5,6 +5,7 @@
 
 #include <cblas.h>
 
+#include "accelerator.hpp"
 #include "cli/error.hpp"
 
 namespace fachwerk::hyde {
@@ -55,6 +56,11 @@ void add_panel(const std::vector<double>& panel, std::size_t count, Matrix& r) {
 }  // namespace
 
 Matrix gram(const Source& source) {
+  if (source.accelerator) {
+    Matrix r = source.accelerator->gram(source);
+    source.sum_over_members(r.values);
+    return r;
+  }
   const std::size_t bands = source.extent.bands, cols = source.extent.cols;
   std::vector<Matrix> slices(kSlices, Matrix(bands, bands));
   source.each_block([&](std::size_t, std::size_t rows, std::span<const float> spectra) {
@@ -124,6 +130,11 @@ Matrix shift_covariance(const Source& source) {
 }
 
 Matrix correlate(const Source& source, std::span<const float> planes) {
+  if (source.accelerator) {
+    Matrix m = source.accelerator->correlate(source, planes);
+    source.sum_over_members(m.values);
+    return m;
+  }
   const std::size_t bands = source.extent.bands, cols = source.extent.cols, pixels = source.extent.pixels();
   const std::size_t count = planes.size() / pixels;
   std::vector<Matrix> slices(kSlices, Matrix(count, bands));

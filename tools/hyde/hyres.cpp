@@ -5,6 +5,7 @@
 
 #include "cli/error.hpp"
 #include "sure.hpp"
+#include "transform.hpp"
 
 namespace fachwerk::hyde {
 namespace {
@@ -15,17 +16,6 @@ std::vector<double> reciprocal(const std::vector<double>& v) {
   std::vector<double> r(v.size());
   std::transform(v.begin(), v.end(), r.begin(), [](double x) { return 1 / x; });
   return r;
-}
-
-// The subband's coefficients one after another.
-std::vector<float> gather(const Dwt2& dwt, const Subband& band, std::span<const float> coefficients) {
-  std::vector<float> values;
-  values.reserve(band.rows * band.cols);
-  for (std::size_t r = 0; r < band.rows; ++r) {
-    const float* row = coefficients.data() + (band.row + r) * dwt.cols() + band.col;
-    values.insert(values.end(), row, row + band.cols);
-  }
-  return values;
 }
 
 // Principal components in the wavelet domain: every process has some of them whole, and all know what the risk says.
@@ -53,7 +43,6 @@ class Scan {
   }
   std::vector<float> whole_planes(const Matrix& directions) const;
   std::vector<double> choose(std::span<float> slot) const;
-  void shrink(std::span<float> slot, const std::vector<double>& thresholds) const;
 
   const Source& source_;
   const Dwt2& dwt_;
@@ -89,7 +78,7 @@ std::vector<double> Scan::choose(std::span<float> coefficients) const {
     add(coefficients);
   else
     for (const Subband& band : dwt_.subbands())
-      add(gather(dwt_, band, coefficients));
+      add(coefficients_of(dwt_, band, coefficients));
   return row;
 }
 
@@ -100,9 +89,11 @@ void Scan::add(const Matrix& directions) {
   Batch batch{rows_of(source_.members(), source_.members().rank, first, count), whole_planes(directions)};
   std::vector<double> table(count * width);
 #pragma omp parallel for schedule(dynamic)
-  for (std::size_t i = 0; i < batch.owned.size(); ++i) {
+  for (std::size_t i = 0; i < batch.owned.size(); ++i)
     fill_invalid(slot(batch, i).first(whole.pixels()), whole.rows, whole.cols, valid_);
-    dwt_.forward(slot(batch, i));
+  transform(source_, dwt_, batch.coefficients);
+#pragma omp parallel for schedule(dynamic)
+  for (std::size_t i = 0; i < batch.owned.size(); ++i) {
     const std::vector<double> row = choose(slot(batch, i));
     std::copy(row.begin(), row.end(), table.begin() + static_cast<std::ptrdiff_t>((batch.owned[i] - first) * width));
   }
@@ -113,17 +104,6 @@ void Scan::add(const Matrix& directions) {
     thresholds_.emplace_back(row + 1, row + static_cast<std::ptrdiff_t>(width));
   }
   batches_.push_back(std::move(batch));
-}
-
-void Scan::shrink(std::span<float> coefficients, const std::vector<double>& thresholds) const {
-  if (options_.scope == ThresholdScope::component)
-    return soft_threshold(coefficients, static_cast<float>(thresholds.front()));
-  for (std::size_t k = 0; k < dwt_.subbands().size(); ++k) {
-    const Subband& band = dwt_.subbands()[k];
-    for (std::size_t r = 0; r < band.rows; ++r)
-      soft_threshold(coefficients.subspan((band.row + r) * dwt_.cols() + band.col, band.cols),
-                     static_cast<float>(thresholds[k]));
-  }
 }
 
 // Batch by batch, so that components are in memory once: in their slots, or as planes.
@@ -139,12 +119,12 @@ std::vector<float> Scan::restored(std::size_t rank) {
   planes.reserve(rows_of(team, team.rank, 0, rank).size() * pixels);
   for (Batch& batch : batches_) {
     const std::size_t kept = accepted(batch);
-#pragma omp parallel for schedule(dynamic)
+    std::vector<float> limits;
+    for (std::size_t i = 0; i < kept; ++i)
+      limits.insert(limits.end(), thresholds_[batch.owned[i]].begin(), thresholds_[batch.owned[i]].end());
+    shrink_and_inverse(source_, dwt_, limits, std::span(batch.coefficients).first(kept * dwt_.size()));
     for (std::size_t i = 0; i < kept; ++i) {
-      shrink(slot(batch, i), thresholds_[batch.owned[i]]);
-      dwt_.inverse(slot(batch, i), slot(batch, i).first(pixels));
-    }
-    for (std::size_t i = 0; i < kept; ++i) {
+      dwt_.crop(slot(batch, i), slot(batch, i).first(pixels));
       const std::span<float> plane = slot(batch, i).first(pixels);
       planes.insert(planes.end(), plane.begin(), plane.end());
     }

@@ -5,6 +5,7 @@
 
 #include <cblas.h>
 
+#include "accelerator.hpp"
 #include "clones.hpp"
 
 namespace fachwerk::hyde {
@@ -12,49 +13,38 @@ namespace {
 
 constexpr std::size_t kPanel = 1024;
 
-// out[n][b] = sum_i planes[i][n] basis[i][b]: few components, so the output is what costs. Four pixels share a basis
-// load.
+// Sixteen bands of four pixels, which share a load of the basis.
+inline void expand_tile(const float* const* planes, const float* basis, std::size_t rank, std::size_t bands,
+                        std::size_t n, float* out) {
+  Lanes a0{}, a1{}, a2{}, a3{};
+  for (std::size_t i = 0; i < rank; ++i) {
+    const Lanes e = *reinterpret_cast<const Lanes*>(basis + i * bands);
+    const float* p = planes[i] + n;
+    a0 += p[0] * e;
+    a1 += p[1] * e;
+    a2 += p[2] * e;
+    a3 += p[3] * e;
+  }
+  *reinterpret_cast<Lanes*>(out) = a0;
+  *reinterpret_cast<Lanes*>(out + bands) = a1;
+  *reinterpret_cast<Lanes*>(out + 2 * bands) = a2;
+  *reinterpret_cast<Lanes*>(out + 3 * bands) = a3;
+}
+
+// out[n][b] = sum_i planes[i][n] basis[i][b]: few components, so the output is what costs.
 HYDE_VECTOR_CLONES
 void expand(const float* const* planes, const float* basis, std::size_t rank, std::size_t bands, std::size_t pixels,
             float* out) {
-  constexpr std::size_t lanes = 32;
-  std::size_t n = 0;
-  for (; n + 4 <= pixels; n += 4) {
-    std::size_t b = 0;
-    for (; b + lanes <= bands; b += lanes) {
-      float a0[lanes] = {}, a1[lanes] = {}, a2[lanes] = {}, a3[lanes] = {};
-      for (std::size_t i = 0; i < rank; ++i) {
-        const float* e = basis + i * bands + b;
-        const float *p = planes[i] + n, p0 = p[0], p1 = p[1], p2 = p[2], p3 = p[3];
-        for (std::size_t t = 0; t < lanes; ++t) {
-          a0[t] += p0 * e[t];
-          a1[t] += p1 * e[t];
-          a2[t] += p2 * e[t];
-          a3[t] += p3 * e[t];
-        }
-      }
-      float* o = out + n * bands + b;
-      for (std::size_t t = 0; t < lanes; ++t) {
-        o[t] = a0[t];
-        o[bands + t] = a1[t];
-        o[2 * bands + t] = a2[t];
-        o[3 * bands + t] = a3[t];
-      }
-    }
-    for (std::size_t q = 0; q < 4; ++q) {
-      float* o = out + (n + q) * bands;
-      for (std::size_t t = b; t < bands; ++t)
-        o[t] = 0;
-      for (std::size_t i = 0; i < rank; ++i)
-        for (std::size_t t = b; t < bands; ++t)
-          o[t] += planes[i][n + q] * basis[i * bands + t];
-    }
-  }
-  for (; n < pixels; ++n) {
+  const std::size_t wide = bands / kLaneCount * kLaneCount, grouped = pixels / 4 * 4;
+  for (std::size_t n = 0; n < grouped; n += 4)
+    for (std::size_t b = 0; b < wide; b += kLaneCount)
+      expand_tile(planes, basis + b, rank, bands, n, out + n * bands + b);
+  for (std::size_t n = 0; n < pixels; ++n) {
+    const std::size_t first = n < grouped ? wide : 0;
     float* o = out + n * bands;
-    std::fill_n(o, bands, 0.0F);
+    std::fill(o + first, o + bands, 0.0F);
     for (std::size_t i = 0; i < rank; ++i)
-      for (std::size_t b = 0; b < bands; ++b)
+      for (std::size_t b = first; b < bands; ++b)
         o[b] += planes[i][n] * basis[i * bands + b];
   }
 }
@@ -126,6 +116,10 @@ std::vector<float> project(const Source& source, const Matrix& directions, std::
   const std::vector<float> d(directions.values.begin(), directions.values.end());
   std::vector<float> planes(count * distance);
   if (count == 0) return planes;
+  if (source.accelerator) {
+    source.accelerator->project(source, directions, distance, planes);
+    return planes;
+  }
   source.each_block([&](std::size_t first, std::size_t rows, std::span<const float> spectra) {
     const std::size_t block = rows * cols;
 #pragma omp parallel for schedule(static)

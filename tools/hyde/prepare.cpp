@@ -54,10 +54,11 @@ void read_bands(const CubeInput& input, const std::vector<std::size_t>& bands, s
 
 // One spectrum into the statistics of bands; not-finite values count as missing.
 HYDE_VECTOR_CLONES
-void add_spectra(const float* spectra, std::size_t pixels, std::size_t bands, float* low, float* high,
-                 std::int32_t* missing, std::int32_t* negative) {
+void add_spectra(const float* spectra, std::size_t pixels, std::size_t bands, float* __restrict__ low,
+                 float* __restrict__ high, std::int32_t* __restrict__ missing, std::int32_t* __restrict__ negative) {
   for (std::size_t p = 0; p < pixels; ++p) {
     const float* y = spectra + p * bands;
+#pragma omp simd
     for (std::size_t b = 0; b < bands; ++b) {
       const float v = y[b];
       const bool finite = std::abs(v) < INFINITY;
@@ -393,7 +394,8 @@ namespace {
 // Adds to power and lag-1 products along a row of what was removed from valid pixels; float sums of a row at most.
 HYDE_VECTOR_CLONES
 void add_residual(const float* noisy, const float* clean, bool valid, std::size_t bands, const float* before,
-                  float* here, float* power, float* lagged) {
+                  float* __restrict__ here, float* __restrict__ power, float* __restrict__ lagged) {
+#pragma omp simd
   for (std::size_t b = 0; b < bands; ++b) {
     const float d = noisy[b] - clean[b];
     const float v = valid && std::abs(d) < INFINITY ? d : 0.0F;

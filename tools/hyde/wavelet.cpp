@@ -159,23 +159,24 @@ int order_of(const std::string& name, std::size_t prefix) {
 HYDE_VECTOR_CLONES
 void filter_pair(const float* const* taps, const float* h, const float* g, std::size_t count, std::size_t n, float* low,
                  float* high) {
-  constexpr std::size_t lanes = 32;
+  constexpr std::size_t step = 2 * kLaneCount;
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    float a[lanes] = {}, d[lanes] = {};
+  for (; i + step <= n; i += step) {
+    Lanes a0{}, a1{}, d0{}, d1{};
     for (std::size_t j = 0; j < count; ++j) {
-      const float* source = taps[j] + i;
-      const float hj = h[j], gj = g[j];
-#pragma GCC unroll 32
-      for (std::size_t t = 0; t < lanes; ++t) {
-        a[t] += hj * source[t];
-        d[t] += gj * source[t];
-      }
+      const Lanes* x = reinterpret_cast<const Lanes*>(taps[j] + i);
+      const Lanes x0 = x[0], x1 = x[1];
+      a0 += h[j] * x0;
+      a1 += h[j] * x1;
+      d0 += g[j] * x0;
+      d1 += g[j] * x1;
     }
-    for (std::size_t t = 0; t < lanes; ++t) {
-      low[i + t] = a[t];
-      high[i + t] = d[t];
-    }
+    Lanes* out = reinterpret_cast<Lanes*>(low + i);
+    out[0] = a0;
+    out[1] = a1;
+    out = reinterpret_cast<Lanes*>(high + i);
+    out[0] = d0;
+    out[1] = d1;
   }
   for (; i < n; ++i) {
     float a = 0, d = 0;
@@ -192,18 +193,18 @@ void filter_pair(const float* const* taps, const float* h, const float* g, std::
 HYDE_VECTOR_CLONES
 void merge_pair(const float* const* low, const float* const* high, const float* h, const float* g, std::size_t count,
                 std::size_t n, float* out) {
-  constexpr std::size_t lanes = 32;
+  constexpr std::size_t step = 2 * kLaneCount;
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    float a[lanes] = {};
+  for (; i + step <= n; i += step) {
+    Lanes a0{}, a1{};
     for (std::size_t j = 0; j < count; ++j) {
-      const float *l = low[j] + i, *u = high[j] + i;
-      const float hj = h[j], gj = g[j];
-      for (std::size_t t = 0; t < lanes; ++t)
-        a[t] += hj * l[t] + gj * u[t];
+      const Lanes *l = reinterpret_cast<const Lanes*>(low[j] + i), *u = reinterpret_cast<const Lanes*>(high[j] + i);
+      a0 += h[j] * l[0] + g[j] * u[0];
+      a1 += h[j] * l[1] + g[j] * u[1];
     }
-    for (std::size_t t = 0; t < lanes; ++t)
-      out[i + t] = a[t];
+    Lanes* to = reinterpret_cast<Lanes*>(out + i);
+    to[0] = a0;
+    to[1] = a1;
   }
   for (; i < n; ++i) {
     float a = 0;
@@ -217,13 +218,28 @@ std::ptrdiff_t wrap(std::ptrdiff_t i, std::ptrdiff_t n) {
   return ((i % n) + n) % n;
 }
 
-// Copies n values with `margin` periodic values on either side.
-void extend(const float* values, std::ptrdiff_t n, std::ptrdiff_t stride, std::ptrdiff_t margin, float* out) {
-  for (std::ptrdiff_t i = 0; i < n; ++i)
-    out[margin + i] = values[i * stride];
+// Writes `margin` periodic values on either side of n values that begin at `values`.
+void extend(float* values, std::ptrdiff_t n, std::ptrdiff_t margin) {
   for (std::ptrdiff_t i = 0; i < margin; ++i) {
-    out[i] = out[margin + wrap(i - margin, n)];
-    out[margin + n + i] = out[margin + wrap(i, n)];
+    values[i - margin] = values[wrap(i - margin, n)];
+    values[n + i] = values[wrap(i, n)];
+  }
+}
+
+HYDE_VECTOR_CLONES
+void split(const float* __restrict__ values, std::size_t n, float* __restrict__ even, float* __restrict__ odd) {
+  for (std::size_t i = 0; i < n; ++i) {
+    even[i] = values[2 * i];
+    odd[i] = values[2 * i + 1];
+  }
+}
+
+HYDE_VECTOR_CLONES
+void interleave(const float* __restrict__ even, const float* __restrict__ odd, std::size_t n,
+                float* __restrict__ values) {
+  for (std::size_t i = 0; i < n; ++i) {
+    values[2 * i] = even[i];
+    values[2 * i + 1] = odd[i];
   }
 }
 
@@ -343,8 +359,9 @@ void Dwt2::forward(std::span<float> coefficients) const {
     // Along rows: a_i = sum_j h_j x_(2i + K - j), with even and odd samples apart so that the sums run over neighbours.
     for (std::size_t r = 0; r < rows; ++r) {
       const float* in = coefficients.data() + r * padded_cols_;
-      extend(in, n, 2, margin, even.data());
-      extend(in + 1, n, 2, margin, odd.data());
+      split(in, cols / 2, even.data() + margin, odd.data() + margin);
+      extend(even.data() + margin, n, margin);
+      extend(odd.data() + margin, n, margin);
       for (std::ptrdiff_t j = 0; j < 2 * order; ++j) {
         const std::ptrdiff_t shift = order - j;
         tap[static_cast<std::size_t>(j)] = (shift % 2 == 0 ? even.data() : odd.data()) + margin + floor_half(shift);
@@ -362,7 +379,7 @@ void Dwt2::forward(std::span<float> coefficients) const {
   }
 }
 
-void Dwt2::inverse_levels(std::span<float> coefficients) const {
+void Dwt2::inverse_padded(std::span<float> coefficients) const {
   const std::size_t taps = low_.size();
   const auto order = static_cast<std::ptrdiff_t>(taps / 2), margin = order + 1;
   // Taps of x_(2q + p): those j with j + p - K even, at i = q + (j + p - K)/2.
@@ -376,7 +393,7 @@ void Dwt2::inverse_levels(std::span<float> coefficients) const {
         offset[parity].push_back((j + parity - order) / 2);
       }
   std::vector<float> half(size()), low(padded_cols_ / 2 + 2 * static_cast<std::size_t>(margin)), high(low.size());
-  std::vector<float> sample(padded_cols_ / 2);
+  std::vector<float> sample[2] = {std::vector<float>(padded_cols_ / 2), std::vector<float>(padded_cols_ / 2)};
   std::vector<const float*> low_tap(taps), high_tap(taps);
   for (int level = 1; level <= levels_; ++level) {
     const std::size_t rows = padded_rows_ >> (levels_ - level), cols = padded_cols_ >> (levels_ - level);
@@ -392,8 +409,10 @@ void Dwt2::inverse_levels(std::span<float> coefficients) const {
                    half.data() + (2 * static_cast<std::size_t>(q) + parity) * cols);
       }
     for (std::size_t r = 0; r < rows; ++r) {
-      extend(half.data() + r * cols, n, 1, margin, low.data());
-      extend(half.data() + r * cols + cols / 2, n, 1, margin, high.data());
+      std::copy_n(half.data() + r * cols, n, low.data() + margin);
+      std::copy_n(half.data() + r * cols + cols / 2, n, high.data() + margin);
+      extend(low.data() + margin, n, margin);
+      extend(high.data() + margin, n, margin);
       float* out = coefficients.data() + r * padded_cols_;
       for (std::size_t parity = 0; parity < 2; ++parity) {
         for (std::size_t k = 0; k < h[parity].size(); ++k) {
@@ -401,10 +420,9 @@ void Dwt2::inverse_levels(std::span<float> coefficients) const {
           high_tap[k] = high.data() + margin + offset[parity][k];
         }
         merge_pair(low_tap.data(), high_tap.data(), h[parity].data(), g[parity].data(), h[parity].size(), cols / 2,
-                   sample.data());
-        for (std::size_t q = 0; q < cols / 2; ++q)
-          out[2 * q + parity] = sample[q];
+                   sample[parity].data());
       }
+      interleave(sample[0].data(), sample[1].data(), cols / 2, out);
     }
   }
 }
@@ -427,19 +445,23 @@ void Dwt2::fold(std::span<const float> values, std::span<float> plane) const {
 }
 
 void Dwt2::inverse(std::span<float> coefficients, std::span<float> plane) const {
-  inverse_levels(coefficients);
+  inverse_padded(coefficients);
   crop(coefficients, plane);
 }
 
 void Dwt2::adjoint(std::span<float> coefficients, std::span<float> plane) const {
-  inverse_levels(coefficients);
+  inverse_padded(coefficients);
   fold(coefficients, plane);
 }
 
-void Dwt2::inverse_and_adjoint(std::span<float> coefficients, std::span<float> plane, std::span<float> folded) const {
-  inverse_levels(coefficients);
-  crop(coefficients, plane);
-  fold(coefficients, folded);
+std::vector<float> coefficients_of(const Dwt2& dwt, const Subband& band, std::span<const float> coefficients) {
+  std::vector<float> values;
+  values.reserve(band.rows * band.cols);
+  for (std::size_t r = 0; r < band.rows; ++r) {
+    const float* row = coefficients.data() + (band.row + r) * dwt.cols() + band.col;
+    values.insert(values.end(), row, row + band.cols);
+  }
+  return values;
 }
 
 }  // namespace fachwerk::hyde

@@ -36,6 +36,14 @@ class Dwt2 {
   std::size_t rows() const { return padded_rows_; }
   std::size_t cols() const { return padded_cols_; }
   std::size_t size() const { return padded_rows_ * padded_cols_; }
+  int levels() const { return levels_; }
+  std::span<const float> low() const { return low_; }
+  std::span<const float> high() const { return high_; }
+  /// The steps around the transform, for those who do it elsewhere: a plane at the beginning of an array of size() is
+  /// extended in place; the inverse is cropped, or folded back as the transpose of the extension.
+  void pad(std::span<float> plane) const;
+  void crop(std::span<const float> values, std::span<float> plane) const;
+  void fold(std::span<const float> values, std::span<float> plane) const;
   /// Smooth part, then level by level, coarse to fine: horizontal, vertical, diagonal details.
   const std::vector<Subband>& subbands() const { return subbands_; }
   /// 0 where a coefficient is smooth, else its level; [size()].
@@ -49,19 +57,17 @@ class Dwt2 {
   void inverse(std::span<float> coefficients, std::span<float> plane) const;
   /// Transpose of `forward`: the inverse, with the padding folded back. `coefficients` are used up.
   void adjoint(std::span<float> coefficients, std::span<float> plane) const;
-  /// Both, with one transform.
-  void inverse_and_adjoint(std::span<float> coefficients, std::span<float> plane, std::span<float> folded) const;
+  /// The inverse in place, not cropped.
+  void inverse_padded(std::span<float> coefficients) const;
 
  private:
-  void pad(std::span<float> values) const;
-  void crop(std::span<const float> values, std::span<float> plane) const;
-  void fold(std::span<const float> values, std::span<float> plane) const;
-  void inverse_levels(std::span<float> coefficients) const;
-
   std::size_t rows_, cols_, padded_rows_, padded_cols_;
   int levels_;
   std::vector<float> low_, high_;
   std::vector<Subband> subbands_;
 };
+
+/// The subband's coefficients one after another.
+std::vector<float> coefficients_of(const Dwt2& dwt, const Subband& band, std::span<const float> coefficients);
 
 }  // namespace fachwerk::hyde

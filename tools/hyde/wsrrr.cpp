@@ -6,28 +6,21 @@
 #include "cli/error.hpp"
 #include "gram.hpp"
 #include "sure.hpp"
+#include "transform.hpp"
 
 namespace fachwerk::hyde {
 namespace {
 
-template <class Fn>
-void each_row(const Dwt2& dwt, const Subband& band, std::span<float> coefficients, const Fn& fn) {
-  for (std::size_t r = 0; r < band.rows; ++r)
-    fn(coefficients.subspan((band.row + r) * dwt.cols() + band.col, band.cols));
-}
-
-// T for every component and subband.
-std::vector<std::vector<double>> thresholds_of(const Dwt2& dwt, std::span<float> coefficients, std::size_t rank,
-                                               bool exact) {
-  std::vector<std::vector<double>> thresholds(rank, std::vector<double>(dwt.subbands().size()));
+// T for every component and subband, [planes][subbands].
+std::vector<float> thresholds_of(const Dwt2& dwt, std::span<const float> slots, std::size_t planes, bool exact) {
+  const std::size_t subbands = dwt.subbands().size();
+  std::vector<float> thresholds(planes * subbands);
 #pragma omp parallel for schedule(dynamic)
-  for (std::size_t i = 0; i < rank; ++i)
-    for (std::size_t k = 0; k < dwt.subbands().size(); ++k) {
-      std::vector<float> values;
-      each_row(dwt, dwt.subbands()[k], coefficients.subspan(i * dwt.size(), dwt.size()),
-               [&](std::span<float> row) { values.insert(values.end(), row.begin(), row.end()); });
-      thresholds[i][k] = exact ? sure_exact(values).value : sure_grid(values, 1.645605, 15).value;
-    }
+  for (std::size_t i = 0; i < planes * subbands; ++i) {
+    const std::vector<float> values =
+        coefficients_of(dwt, dwt.subbands()[i % subbands], slots.subspan(i / subbands * dwt.size(), dwt.size()));
+    thresholds[i] = static_cast<float>(exact ? sure_exact(values).value : sure_grid(values, 1.645605, 15).value);
+  }
   return thresholds;
 }
 
@@ -49,28 +42,27 @@ WsrrrResult wsrrr(const Source& source, const Matrix& gram, const Noise& noise, 
   const std::vector<std::size_t> held = source.pixels_held();
   const std::vector<std::uint8_t> valid = source.whole_valid();
   const std::size_t mine = rows_of(team, team.rank, 0, rank).size();
-  std::vector<std::vector<double>> thresholds;
+  std::vector<float> thresholds;
   WsrrrResult result;
   result.model = {source.extent, {}, {}};
   while (!result.converged && result.iterations < options.iterations) {
     std::vector<float> planes = columns_to_rows(team, held, 0, rank, project(source, scaled(v, inverse, {})));
     fill_invalid(planes, whole.rows, whole.cols, valid);
-    std::vector<float> coefficients(mine * dwt.size());
-    const auto part = [&](std::size_t i) { return std::span(coefficients).subspan(i * dwt.size(), dwt.size()); };
+    std::vector<float> slots(mine * dwt.size());
+    const auto slot = [&](std::size_t i) { return std::span(slots).subspan(i * dwt.size(), dwt.size()); };
     const auto plane = [&](std::vector<float>& all, std::size_t i) {
       return std::span(all).subspan(i * pixels, pixels);
     };
-#pragma omp parallel for schedule(dynamic)
     for (std::size_t i = 0; i < mine; ++i)
-      dwt.forward(plane(planes, i), part(i));
-    if (result.iterations == 0) thresholds = thresholds_of(dwt, coefficients, mine, options.exact_thresholds);
+      std::copy_n(plane(planes, i).begin(), pixels, slot(i).begin());
+    transform(source, dwt, slots);
+    if (result.iterations == 0) thresholds = thresholds_of(dwt, slots, mine, options.exact_thresholds);
+    shrink_and_inverse(source, dwt, thresholds, slots);
     std::vector<float> folded(mine * pixels);  // Wᵀ X with the padding folded back, so that Xᵀ W Y = foldedᵀ Y
 #pragma omp parallel for schedule(dynamic)
     for (std::size_t i = 0; i < mine; ++i) {
-      for (std::size_t k = 0; k < dwt.subbands().size(); ++k)
-        each_row(dwt, dwt.subbands()[k], part(i),
-                 [&](std::span<float> row) { soft_threshold(row, static_cast<float>(thresholds[i][k])); });
-      dwt.inverse_and_adjoint(part(i), plane(planes, i), plane(folded, i));
+      dwt.fold(slot(i), plane(folded, i));
+      dwt.crop(slot(i), plane(planes, i));
     }
     result.model.planes = rows_to_columns(team, held, 0, rank, std::move(planes));
     const Matrix m = scaled(correlate(source, rows_to_columns(team, held, 0, rank, std::move(folded))), {}, inverse);
