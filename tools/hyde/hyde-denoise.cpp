@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "accelerator.hpp"
 #include "cli/command.hpp"
 #include "cluster/hdf5.hpp"
 #include "cluster/world.hpp"
@@ -218,7 +219,7 @@ cli::Command declare(Settings& s) {
       .writes =
           "/cube float32 [rows, cols, bands] (or IN's type); /noise/sigma /noise/snr_db [bands]; /model/rank /model/thresholds /model/lambda /model/risk; on "
           "request /residual [rows, cols, bands], /components [rows, cols, rank], /model/basis; everything else of IN is carried over",
-      .standard = {.threads = true}};
+      .standard = {.threads = true, .device = true}};
 }
 
 void check(const Settings& s, const CubeInput& input) {
@@ -242,7 +243,8 @@ void check_shared(const Settings& s, const cluster::Communicator& world) {
   if (!s.plot.empty()) throw usage_error("--plot needs one rank").with_hint("h5-plot draws the result");
 }
 
-PrepareOptions prepare_options(const Settings& s, const CubeInput& input, const cluster::Communicator& world) {
+PrepareOptions prepare_options(const Settings& s, const CubeInput& input, const cluster::Communicator& world,
+                               const compute::Device& device) {
   const Extent file = input.info.extent;
   PrepareOptions options;
   if (!s.bands.empty()) options.bands = parse_bands(s.bands, file.bands);
@@ -260,6 +262,7 @@ PrepareOptions prepare_options(const Settings& s, const CubeInput& input, const 
   else if (options.partial_pixels && input.hdf5 && input.hdf5->is_dataset("/mask"))
     options.mask = read_mask(*input.hdf5, "/mask", file);
   options.team = team_of(world, file.rows);
+  if (device.is_cuda()) options.accelerator = std::make_shared<Accelerator>(device);
   return options;
 }
 
@@ -319,17 +322,19 @@ void summarise(cli::Summary& summary, const Prepared& p, const Outcome& out) {
   summary.add("pixels without data", p.invalid_pixels);
   summary.add("below precision", p.below_precision);
   summary.add("streamed", p.streaming);
+  summary.add("device", p.source.accelerator ? p.source.accelerator->device().name() : "cpu");
 }
 
 void denoise(const Settings& s, cli::Session& session, const cluster::Communicator& world) {
   refuse_same(s.input, s.output);
   check_shared(s, world);
+  const compute::Device device = compute::Device::parse(session.device);
   Stopwatch watch;
   CubeInput input = open_cube(s.input, s.dataset, [&](const std::string& path) {
     return cluster::open_input(world, path, cluster::Transfer::independent);
   });
   check(s, input);
-  const PrepareOptions options = prepare_options(s, input, world);
+  const PrepareOptions options = prepare_options(s, input, world, device);
   const Prepared p = prepare(std::move(input), options, needs_gram(s.method));
   if (s.noise_only) return write_noise_alone(s, p, session, world);
 

@@ -183,6 +183,7 @@ class Preparation {
     if (result_.source.team) statistics.combine(*result_.source.team);
     leave_out(statistics, result_.source.whole().pixels());
     mark_invalid(statistics);
+    result_.source.accelerator = options_.accelerator;
     if (with_gram) find_dependent();
     return std::move(result_);
   }

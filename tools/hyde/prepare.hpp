@@ -18,10 +18,11 @@ struct PrepareOptions {
   std::set<std::size_t> exclude = {};   ///< of these, not to be touched
   bool use_bad_bands = true;            ///< leave out bands that the file marks as bad
   std::optional<MaskFile> mask = {};
-  std::size_t memory = 0;                 ///< bytes that may be used
-  std::size_t block_rows = 0;             ///< rows at a time when streaming; 0: chosen
-  bool partial_pixels = false;            ///< pixels with some values missing stay valid (fasthyin)
-  std::shared_ptr<const Team> team = {};  ///< the processes that share the cube; `memory` is each one's
+  std::size_t memory = 0;                         ///< bytes that may be used
+  std::size_t block_rows = 0;                     ///< rows at a time when streaming; 0: chosen
+  bool partial_pixels = false;                    ///< pixels with some values missing stay valid (fasthyin)
+  std::shared_ptr<Accelerator> accelerator = {};  ///< where passes over the cube run, if not here
+  std::shared_ptr<const Team> team = {};          ///< the processes that share the cube; `memory` is each one's
 };
 
 struct Prepared {
