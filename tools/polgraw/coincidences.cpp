@@ -153,24 +153,26 @@ double cell_count(const Matrix4& fisher, const Band& band, double veto_fraction,
   return std::round((1 - veto_fraction) * space / cell / (scale[0] * scale[1] * scale[2] * scale[3]));
 }
 
-FalseAlarm false_alarm(double cells, std::span<const std::int64_t> unique, int n, bool truncated, bool exact_hits) {
+FalseAlarm false_alarm(double cells, std::span<const std::int64_t> unique, int n, const FalseAlarmSettings& settings) {
   const auto chance = [&](double count) {
     std::vector<double> eps;
     for (const auto k : unique) {
       const auto hits = static_cast<double>(k);
-      eps.push_back(std::min(1.0, exact_hits ? -std::expm1(hits * std::log1p(-1 / count)) : hits / count));
+      eps.push_back(std::min(1.0, settings.exact_hits ? -std::expm1(hits * std::log1p(-1 / count)) : hits / count));
     }
     const auto p = poisson_binomial(eps);
     double sum = 0;
     for (std::size_t k = p.size(); k-- > static_cast<std::size_t>(n);)
-      sum += truncated && k != static_cast<std::size_t>(n) ? 0 : p[k];
+      sum += settings.truncated && k != static_cast<std::size_t>(n) ? 0 : p[k];
     return sum;
   };
+  const auto in_any_cell = [&](double p) { return -std::expm1(cells * std::log1p(-std::clamp(p, 0.0, 1.0))); };
+  if (!settings.shifts) return {cells, in_any_cell(chance(cells))};
   const double c1 = chance(cells), c2 = chance(2 * cells), c4 = chance(4 * cells), c8 = chance(8 * cells),
                c16 = chance(16 * cells);
   // Half-cell shifts along any of the four axes, without counting one coincidence twice.
   const double p = 16 * c1 - (4 * c2 + 6 * c4 + 4 * c8 + c16) - (6 * c4 + 4 * c8 + c16) - (4 * c8 + c16) - c16;
-  return {cells, -std::expm1(cells * std::log1p(-std::clamp(p, 0.0, 1.0)))};
+  return {cells, in_any_cell(p)};
 }
 
 }  // namespace fachwerk::polgraw

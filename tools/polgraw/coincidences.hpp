@@ -65,8 +65,13 @@ struct FalseAlarm {
 /// Number of cells: parameter space over the volume of a cell of the grid's metric.
 double cell_count(const Matrix4& fisher, const Band& band, double veto_fraction, double fdot_min, double fdot_max,
                   const std::array<double, 4>& scale);
-/// `unique` triggers of each frame, coincidences of at least `n` frames. `truncated` sums only n itself, as the
-/// original; `exact_hits` takes 1 - (1 - 1/N)^k for the chance that a cell is hit instead of k / N.
-FalseAlarm false_alarm(double cells, std::span<const std::int64_t> unique, int n, bool truncated, bool exact_hits);
+struct FalseAlarmSettings {
+  bool truncated = false;   ///< sums n frames alone, as the original
+  bool exact_hits = false;  ///< 1 - (1 - 1/N)^k for the chance that a cell is hit, instead of k / N
+  bool shifts = true;       ///< the coincidence was looked for with all 16 shifts of the cells
+};
+/// `unique` triggers of each frame, coincidences of at least `n` frames.
+FalseAlarm false_alarm(double cells, std::span<const std::int64_t> unique, int n,
+                       const FalseAlarmSettings& settings = {});
 
 }  // namespace fachwerk::polgraw

@@ -313,15 +313,20 @@ std::vector<Peak> choose_peaks(std::span<const Candidate> candidates, Peaks peak
   return found;
 }
 
+void append_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,
+                     std::span<const Candidate> candidates, const Exclusions& exclusions, std::vector<Trigger>& out) {
+  for (const auto& peak : choose_peaks(candidates, settings.peaks)) {
+    const auto trigger = make_trigger(observation, point, ss, static_cast<double>(peak.bin), peak.F);
+    if (!exclusions.rejects(trigger.omega)) out.push_back(trigger);
+  }
+}
+
 template <class Real>
 void search_sky_point(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out) {
   engine.set_sky(point);
   for (int ss = spindowns.lo; ss <= spindowns.hi; ++ss)
-    for (const auto& peak : choose_peaks(engine.candidates(ss), settings.peaks)) {
-      const auto trigger = make_trigger(observation, point, ss, static_cast<double>(peak.bin), peak.F);
-      if (!exclusions.rejects(trigger.omega)) out.push_back(trigger);
-    }
+    append_triggers(observation, settings, point, ss, engine.candidates(ss), exclusions, out);
 }
 
 template class EnginePlan<float>;

@@ -34,6 +34,8 @@ class EnginePlan {
  private:
   template <class>
   friend class FastEngine;
+  template <class>
+  friend class DeviceEngine;
   struct Detector {
     std::vector<double> x, y, z, delay;
     std::vector<Real> cos_sidereal, sin_sidereal, data;
@@ -97,6 +99,9 @@ class FastEngine {
 
 /// Peaks of a sparse, increasing list of bins above threshold.
 std::vector<Peak> choose_peaks(std::span<const Candidate> candidates, Peaks peaks);
+/// The triggers that one template's bins above threshold make.
+void append_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,
+                     std::span<const Candidate> candidates, const Exclusions& exclusions, std::vector<Trigger>& out);
 
 template <class Real>
 void search_sky_point(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,

@@ -59,6 +59,8 @@ SearchRange range_around(const Observation& o, double omega, double s, const Sky
 
 namespace {
 
+constexpr int batch_of_spindowns = 32;
+
 /// A thread's engine for the frame that it is at.
 class Worker {
  public:
@@ -71,6 +73,10 @@ class Worker {
     number_ = number;
     if (settings_.plain)
       engine_.emplace<PlainEngine>(source_->observation, settings_.search);
+    else if (settings_.batched && settings_.precision == Precision::mixed)
+      engine_.emplace<DeviceEngine<float>>(std::move(mixed), settings_.device, batch_of_spindowns);
+    else if (settings_.batched)
+      engine_.emplace<DeviceEngine<double>>(std::move(exact), settings_.device, batch_of_spindowns);
     else if (settings_.precision == Precision::mixed)
       engine_.emplace<FastEngine<float>>(std::move(mixed));
     else
@@ -95,7 +101,9 @@ class Worker {
   const FarmSettings& settings_;
   std::shared_ptr<const FarmSource> source_;
   int number_ = -1;
-  std::variant<std::monostate, PlainEngine, FastEngine<float>, FastEngine<double>> engine_;
+  std::variant<std::monostate, PlainEngine, FastEngine<float>, FastEngine<double>, DeviceEngine<float>,
+               DeviceEngine<double>>
+      engine_;
 };
 
 /// The frame that threads are at, with what they share of it.

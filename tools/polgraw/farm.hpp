@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-#include "engine.hpp"
+#include "device_engine.hpp"
 
 /// The work of a search as independent tasks, one for each sky point of each frame, done in any order by any number of
 /// threads; triggers come out the same.
@@ -48,6 +48,8 @@ struct FarmSettings {
   EngineSettings engine;
   Precision precision = Precision::mixed;
   bool plain = false;
+  bool batched = false;  ///< DeviceEngine; always on a device that is not the CPU
+  compute::Device device = {};
   int threads = 1;
 };
 

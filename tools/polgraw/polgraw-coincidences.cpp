@@ -214,8 +214,8 @@ void run(const Options& o, cli::Session& session) {
     const double cells = cell_count(grid.fisher, band, o.veto_fraction, o.fdot_min, o.fdot_max, scale);
     const bool original = o.compat == "original";
     if (!(cells >= 1)) throw bad_input("--fap: {} cells", cells);
-    const auto alarm =
-        false_alarm(cells, unique, std::min<int>(n, static_cast<int>(unique.size())), original, !original);
+    const auto alarm = false_alarm(cells, unique, std::min<int>(n, static_cast<int>(unique.size())),
+                                   {.truncated = original, .exact_hits = !original, .shifts = shifts.size() > 1});
     s.add("cells", alarm.cells);
     s.add("false-alarm probability", alarm.probability);
     s.add("significant", alarm.probability < o.threshold);

@@ -43,7 +43,7 @@ compute::fft::Planner planner_of(const std::string& name) {
   return name == "patient" ? compute::fft::Planner::patient : compute::fft::Planner::measure;
 }
 
-FarmSettings farm_settings(const Options& o, int threads) {
+FarmSettings farm_settings(const Options& o, int threads, compute::Device device) {
   FarmSettings farm;
   const bool compat = o.compat != "none";
   if (compat) farm.search = compatible(o.compat == "original-omp");
@@ -59,8 +59,18 @@ FarmSettings farm_settings(const Options& o, int threads) {
   farm.engine.spline_degree = o.degree;
   farm.precision = o.precision == "double" ? Precision::double_precision : Precision::mixed;
   farm.plain = compat || o.engine == "plain";
-  farm.threads = threads;
+  farm.device = device;
+  farm.batched = o.engine == "batched" || (device.is_cuda() && !farm.plain);
+  if (farm.batched && s.norm == Norm::median) throw usage_error("--norm median: the CPU's fast form alone has it");
+  farm.threads = farm.batched ? 1 : threads;  // a batch keeps all of them busy
   return farm;
+}
+
+/// The ranks of a machine take its devices in turn, unless one is named.
+compute::Device device_of(const cli::Session& session, const cluster::Communicator& world) {
+  const auto device = compute::Device::parse(session.device);
+  if (device.is_cpu() || session.device.find(':') != std::string::npos) return device;
+  return compute::Device::parse(fmt::format("cuda:{}", world.node().rank() % compute::cuda_devices()));
 }
 
 SpindownPrior prior_of(const Options& o, const Band& band) {
@@ -526,7 +536,7 @@ void write_output(const Options& options, const std::vector<Loaded>& frames, con
 void search(const Options& options, cli::Session& session, const cluster::Communicator& world) {
   check_options(options);
   const auto files = resolve_inputs(options.inputs);
-  auto settings = farm_settings(options, session.threads);
+  auto settings = farm_settings(options, session.threads, device_of(session, world));
   std::vector<Loaded> frames;
   std::vector<Task> tasks;
   for (const auto& name : files) {
@@ -655,8 +665,8 @@ int main(int argc, char** argv) {
            {"--precision", &o.precision, "mixed: single-precision transforms", {.choices = {"mixed", "double"}}},
            {"--engine",
             &o.engine,
-            "plain: the same statistic without any of the fast form's means",
-            {.choices = {"fast", "plain"}}},
+            "plain: the same statistic without any of the fast form's means; batched: as on a GPU",
+            {.choices = {"fast", "plain", "batched"}}},
            {"--halfrate", &o.halfrate, "off: keep the full sampling rate", {.choices = {"auto", "off"}}},
            {"--interpolation",
             &o.degree,
@@ -692,7 +702,7 @@ int main(int argc, char** argv) {
           "/triggers/twoF_det (n, detectors) f32: --detector-F\n"
           "/sources/frame, band, fpo, dt, N, gps_start, obliquity, templates: one row a frame\n"
           "--dump-F: /frequency, /F",
-      .standard = {.threads = true, .checkpoint = true}};
+      .standard = {.threads = true, .device = true, .checkpoint = true}};
   return command.run(argc, argv, [&](cli::Session& session) {
     if (o.degree % 2 == 0) throw usage_error("--interpolation: expected 3, 5 or 7, found {}", o.degree);
     cluster::run(session, [&](const cluster::Communicator& world) { search(o, session, world); });

@@ -31,19 +31,31 @@ TEST_CASE("ephemeris against the sample frame's (computed elsewhere with the IAU
   }
   for (const auto& d : frame->detectors) {
     const auto made = make_ephemeris(d.site, 1187008512, 2, frame->band.N, TimeScales::built_in());
-    double position = 0, detector = 0;
-    for (std::size_t i = 0; i < frame->band.N; i += 7)
+    // The sample's Einstein delay is that of Earth's centre; ours is the detector's own, which runs up to 2.1 us ahead
+    // or behind with the day: v . r / c^2.
+    double total = 0, apart = 0, detector = 0;
+    const auto& r = made.position;
+    for (std::size_t i = 8; i + 8 < frame->band.N; i += 7) {
+      double diurnal = 0;
       for (std::size_t k = 0; k < 3; ++k) {
-        position =
-            std::max(position, 2 * std::abs(made.position[i][k] + made.einstein[i] - d.ephemeris.position[i][k]));
+        const double velocity =
+            ((r[i + 8][k] - made.detector[i + 8][k]) - (r[i - 8][k] - made.detector[i - 8][k])) / 16;
+        diurnal += velocity * made.detector[i][k];
+      }
+      for (std::size_t k = 0; k < 3; ++k) {
+        const double difference = 2 * (r[i][k] + made.einstein[i] - d.ephemeris.position[i][k]);
+        total = std::max(total, std::abs(difference));
+        apart = std::max(apart, std::abs(difference - 2 * diurnal));
         detector = std::max(detector, 2 * std::abs(made.detector[i][k] - d.ephemeris.detector[i][k]));
       }
-    MESSAGE(d.site.name << ": largest difference " << position << " s in position, " << detector
-                        << " s in the detector's part, " << std::remainder(made.phir - d.ephemeris.phir, 2 * pi)
-                        << " rad in phir");
-    CHECK(position < 5e-6);
-    CHECK(detector < 1e-8);
-    CHECK(std::abs(std::remainder(made.phir - d.ephemeris.phir, 2 * pi)) < 2e-7);
+    }
+    MESSAGE(d.site.name << ": largest difference " << total << " s, " << apart
+                        << " s but for the diurnal Einstein delay, " << detector << " s in the detector's part, "
+                        << std::remainder(made.phir - d.ephemeris.phir, 2 * pi) << " rad in phir");
+    CHECK(total < 2.2e-6);
+    CHECK(apart < 2e-7);
+    CHECK(detector < 1e-11);
+    CHECK(std::abs(std::remainder(made.phir - d.ephemeris.phir, 2 * pi)) < 1e-9);
   }
 }
 

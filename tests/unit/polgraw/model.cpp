@@ -114,7 +114,7 @@ TEST_CASE("sky to ecliptic and back, poles and hemispheres") {
     if (1 - e.be1 * e.be1 - e.be2 * e.be2 < 1e-4) continue;  // at the rim both hemispheres meet
     const auto back = from_ecliptic(e.be1, e.be2, e.hemisphere, mean_obliquity);
     REQUIRE(back);
-    if (separation(sky, *back) > 1e-11) CHECK(separation(sky, *back) < 1e-11);
+    if (separation(sky, *back) > 1e-12) CHECK(separation(sky, *back) < 1e-12);
   }
   for (double sign : {1.0, -1.0}) {
     const auto e = to_ecliptic(make_sky(0, sign * pi / 2), mean_obliquity);

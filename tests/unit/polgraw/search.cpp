@@ -2,8 +2,12 @@
 
 #include <doctest.h>
 
+#include "device_engine.hpp"
 #include "direct.hpp"
 #include "engine.hpp"
+#include "ephemeris.hpp"
+#include "inject.hpp"
+#include "lattice.hpp"
 #include "shared_frame.hpp"
 
 using namespace fachwerk::polgraw;
@@ -168,5 +172,50 @@ TEST_CASE("stepping through spindowns gives what exact phases give") {
     for (std::size_t k = 0; k < a.size(); ++k)
       worst = std::max(worst, std::abs(a[k] - b[k]));
     CHECK(worst < 1e-6);
+  }
+}
+
+TEST_CASE("the device's form finds what the fast form finds, in batches of any size") {
+  Observation o;
+  o.band = make_band(20.171875, 2, 20000);
+  for (const char* name : {"H1", "L1"}) {
+    Series s;
+    s.site = *find_site(name);
+    s.x.assign(o.band.N, 0);
+    add_noise(s.x, 1, 5, 1, name[0] == 'H' ? 0U : 1U);
+    std::fill(s.x.begin() + 3000, s.x.begin() + 4500, 0.0);
+    s.sigma2 = noise_variance(s.x);
+    s.ephemeris = make_ephemeris(s.site, 1187008512, 2, o.band.N, TimeScales::built_in());
+    o.detectors.push_back(std::move(s));
+  }
+  for (int fftpad : {1, 2}) {
+    o.grid = make_grid(o, {.c0 = 0.75, .fftpad = fftpad}).grid;
+    for (auto norm : {Norm::block, Norm::none}) {
+      SearchSettings settings;
+      settings.threshold = 7;
+      settings.norm = norm;
+      settings.planner = fachwerk::compute::fft::Planner::estimate;
+      const auto plan = std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{});
+      FastEngine<double> fast(plan);
+      DeviceEngine<double> device(plan, fachwerk::compute::Device::cpu(), 5);
+      const auto single = std::make_shared<EnginePlan<float>>(o, settings, EngineSettings{});
+      DeviceEngine<float> mixed(single, fachwerk::compute::Device::cpu(), 5);
+      for (const auto hemisphere : {Hemisphere::north, Hemisphere::south}) {
+        const auto point = *sky_point(o.grid, o.band, o.obliquity, hemisphere, 0, 0);
+        std::vector<Trigger> expected, found, approximate;
+        const Range spindowns{-8, 4};  // two batches and a part
+        search_sky_point(fast, o, settings, point, spindowns, {}, expected);
+        search_sky_point(device, o, settings, point, spindowns, {}, found);
+        search_sky_point(mixed, o, settings, point, spindowns, {}, approximate);
+        REQUIRE(expected.size() > 20);
+        REQUIRE(found.size() == expected.size());
+        for (std::size_t i = 0; i < found.size(); ++i) {
+          CHECK(found[i].ss == expected[i].ss);
+          CHECK(found[i].bin == expected[i].bin);
+          CHECK(found[i].snr == doctest::Approx(expected[i].snr).epsilon(1e-9));
+        }
+        CHECK(std::abs(static_cast<double>(approximate.size()) - static_cast<double>(expected.size())) <= 2);
+      }
+    }
   }
 }

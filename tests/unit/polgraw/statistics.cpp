@@ -41,10 +41,10 @@ TEST_CASE("false-alarm probability: the published sample of 20 frames, and its l
   // 137267823 cells, 8619321 unique triggers in 20 frames, 5-fold: 0.9997341 for exactly five, 0.9997497 for five or
   // more (published counts differ from frame to frame; with equal ones the values move in the fourth digit).
   const std::vector<std::int64_t> unique(20, 8619321 / 20);
-  CHECK(false_alarm(137267823, unique, 5, true, false).probability == doctest::Approx(0.99973).epsilon(2e-4));
-  CHECK(false_alarm(137267823, unique, 5, false, false).probability >
-        false_alarm(137267823, unique, 5, true, false).probability);
-  CHECK(false_alarm(1e6, std::vector<std::int64_t>{0, 0, 0}, 2, false, true).probability == 0);
+  CHECK(false_alarm(137267823, unique, 5, {.truncated = true}).probability == doctest::Approx(0.99973).epsilon(2e-4));
+  CHECK(false_alarm(137267823, unique, 5).probability >
+        false_alarm(137267823, unique, 5, {.truncated = true}).probability);
+  CHECK(false_alarm(1e6, std::vector<std::int64_t>{0, 0, 0}, 2, {.exact_hits = true}).probability == 0);
 }
 
 TEST_CASE("coincidences of the sample frames: the stored numbers, shift by shift") {

@@ -1,0 +1,221 @@
+// The closed forms and quality bars of the method that need more than a sample or two.
+#include <algorithm>
+#include <numeric>
+
+#include <doctest.h>
+
+#include "coincidences.hpp"
+#include "compute/parallel.hpp"
+#include "engine.hpp"
+#include "ephemeris.hpp"
+#include "farm.hpp"
+#include "inject.hpp"
+#include "lattice.hpp"
+
+using namespace fachwerk::polgraw;
+
+namespace {
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr int effort = 1;  // of 20: the sanitizers are slow, and look for other things
+#else
+constexpr int effort = 20;
+#endif
+
+/// Whole sidereal days of white noise from the named detectors.
+Observation quiet_frame(double days, double fpo, const std::vector<std::string>& names) {
+  Observation o;
+  const std::size_t N = frame_length(days, 2);
+  o.band = make_band(fpo, 2, N);
+  for (const auto& name : names) {
+    Series s;
+    s.site = *find_site(name);
+    s.x.assign(N, 0);
+    s.sigma2 = 1;
+    s.ephemeris = make_ephemeris(s.site, 1187008512, 2, N, TimeScales::built_in());
+    o.detectors.push_back(std::move(s));
+  }
+  return o;
+}
+
+SearchSettings raw_settings() {
+  SearchSettings settings;
+  settings.norm = Norm::none;
+  settings.planner = fachwerk::compute::fft::Planner::estimate;
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("F of white noise is chi^2 of four degrees over a million bins, for each detector and the network") {
+  for (const std::vector<std::string>& names :
+       {std::vector<std::string>{"H1"}, std::vector<std::string>{"L1"}, std::vector<std::string>{"H1", "L1"}}) {
+    auto o = quiet_frame(1, 30, names);
+    o.grid = make_grid(o, {.c0 = 0.75}).grid;
+    const auto settings = raw_settings();
+    const auto point = *sky_point(o.grid, o.band, o.obliquity, Hemisphere::north, 1, 0);
+    // Neighbouring bins share noise through the zero padding and the daily modulation: one in twelve is taken.
+    constexpr std::size_t stride = 12, wanted = 50000 * effort;
+    std::vector<double> values;
+    for (std::uint64_t seed = 0; values.size() < wanted; ++seed) {
+      for (std::size_t d = 0; d < o.detectors.size(); ++d) {
+        std::ranges::fill(o.detectors[d].x, 0.0);
+        add_noise(o.detectors[d].x, 1, seed, 1, static_cast<std::uint32_t>(d));
+      }
+      FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{}));
+      engine.set_sky(point);
+      const auto F = engine.f_statistic(-3);
+      for (std::size_t k = 0; k < F.size(); k += stride)
+        values.push_back(F[k]);
+    }
+    const auto n = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+    CHECK(std::abs(mean - 2) < 4 * std::sqrt(2 / n));
+    const auto above = static_cast<double>(std::ranges::count_if(values, [](double F) { return F > 10; }));
+    CHECK(std::abs(above - n * exceedance(10)) < 4 * std::sqrt(n * exceedance(10)));
+    std::ranges::sort(values);
+    double distance = 0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      distance = std::max(distance, std::abs(1 - exceedance(values[i]) - (static_cast<double>(i) + 0.5) / n));
+    MESSAGE(names.back() << " of " << names.size() << ": mean " << mean << ", Kolmogorov-Smirnov "
+                         << distance * std::sqrt(n));
+    CHECK(distance * std::sqrt(n) < 1.95);  // p > 1e-3
+  }
+}
+
+TEST_CASE("<a^2> and <b^2> over whole sidereal days against their closed forms in the declination") {
+  for (const auto& site : known_sites()) {
+    const AmplitudeModulation modulation(site);
+    constexpr std::size_t n = 2048;
+    std::vector<double> a(n), b(n);
+    const double s2 = std::pow(std::sin(2 * site.orientation), 2), c2 = std::pow(std::cos(2 * site.orientation), 2);
+    const double cp = std::cos(2 * site.latitude), sp = std::sin(2 * site.latitude),
+                 cos2 = std::pow(std::cos(site.latitude), 2), sin2 = std::pow(std::sin(site.latitude), 2);
+    for (double delta : {-1.4, -0.5, 0.0, 0.3, 1.1}) {
+      amplitude_functions(modulation, 1.3, delta, 0.7, 2 * sidereal_day / n, a, b);
+      double aa = 0, bb = 0, ab = 0;
+      for (std::size_t i = 0; i < n; ++i)
+        aa += a[i] * a[i] / n, bb += b[i] * b[i] / n, ab += a[i] * b[i] / n;
+      const double cd = std::cos(2 * delta), sd = std::sin(2 * delta), cosd2 = std::pow(std::cos(delta), 2);
+      // Jaranowski, Krolak, Schutz 1998, appendix B.
+      const double expected_a = s2 / 16 *
+                                    (9 * cos2 * cos2 * cosd2 * cosd2 + sp * sp * sd * sd / 2 +
+                                     std::pow(3 - cp, 2) * std::pow(3 - cd, 2) / 32) +
+                                c2 / 32 * (4 * cos2 * sd * sd + sin2 * std::pow(3 - cd, 2));
+      const double expected_b =
+          s2 / 32 * (std::pow(3 - cp, 2) * (1 - cosd2) + 4 * sp * sp * cosd2) + c2 / 4 * (1 + cp * cd);
+      const double arms = std::pow(std::sin(site.opening), 2);
+      CHECK(aa == doctest::Approx(arms * expected_a).epsilon(1e-9));
+      CHECK(bb == doctest::Approx(arms * expected_b).epsilon(1e-9));
+      CHECK(std::abs(ab) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("signal-to-noise ratio grows with the square root of time and of the number of detectors") {
+  const Injection injection{{1.1, -2e-9, 0.5, 2.1}, {0.3, 0.4, 0.7, 1.9}};
+  const auto snr = [&](double days, const std::vector<std::string>& names) {
+    auto o = quiet_frame(days, 30, names);
+    for (auto& d : o.detectors)
+      d.x.clear();
+    return optimal_snr(o, injection);
+  };
+  const double one = snr(1, {"H1"});
+  CHECK(snr(2, {"H1"}) == doctest::Approx(std::sqrt(2) * one).epsilon(1e-3));
+  CHECK(snr(1, {"H1", "H1"}) == doctest::Approx(std::sqrt(2) * one).epsilon(1e-12));
+}
+
+TEST_CASE("M Gamma M^T is the lattice's Gram matrix times 1 - c0") {
+  auto o = quiet_frame(2, 30, {"H1", "L1"});
+  for (double c0 : {0.25, 0.75}) {
+    const auto made = make_grid(o, {.c0 = c0});
+    const auto& g = made.grid;
+    const auto L = cholesky(g.fisher);
+    const auto Q = constrained_lattice(g.unnormalised[0] * L[0] / std::sqrt(1 - c0), Lattice::best).Q;
+    const auto left = multiply(multiply(g.unnormalised, g.fisher), transpose(g.unnormalised)),
+               right = multiply(Q, transpose(Q));
+    // The sky's rows are differences of large terms: to 1e-12 of those, as far as M has digits for it.
+    const auto magnitude = [](Matrix4 m) {
+      for (double& x : m)
+        x = std::abs(x);
+      return m;
+    };
+    const auto M = magnitude(g.unnormalised), terms = multiply(multiply(M, magnitude(g.fisher)), transpose(M));
+    for (std::size_t k = 0; k < 16; ++k)
+      CHECK(std::abs(left[k] - (1 - c0) * right[k]) < 1e-12 * terms[k]);
+  }
+}
+
+TEST_CASE("false alarm of one frame and one cell shift is 1 - (1 - eps)^cells") {
+  const double cells = 1e5, eps = 3 / cells;
+  const auto found = false_alarm(cells, std::vector<std::int64_t>{3}, 1, {.shifts = false});
+  CHECK(found.probability == doctest::Approx(1 - std::pow(1 - eps, cells)).epsilon(1e-12));
+}
+
+TEST_CASE("200 injections: recovered next to where they are, and the grid loses what its covering allows") {
+  auto o = quiet_frame(2, 171.296875, {"H1", "L1"});
+  o.grid = make_grid(o, {.c0 = 0.75}).grid;
+  auto noisy = raw_settings();
+  noisy.norm = Norm::block;
+  noisy.threshold = 14.5;
+  auto clean = raw_settings();
+  clean.threshold = 2.5;
+  const Population population{-o1_prior(o.band).s_max, 0, 0};
+  constexpr int trials = 10 * effort;
+  constexpr double d = 8;
+  const double n = static_cast<double>(o.band.N);
+  const std::array<double, 4> scale{n, n * n, n, n};
+  auto silent_frame = o;
+  for (auto& series : silent_frame.detectors)
+    series.x.clear();
+  const auto triggers_of = [&](const Injection& signal, const SearchSettings& settings, int noise) {
+    FarmSource source{o, {}};
+    for (std::size_t k = 0; k < 2; ++k) {
+      auto& series = source.observation.detectors[k];
+      series.x = signal_series(series, o.band, signal, false);
+      if (noise >= 0) add_noise(series.x, 1, static_cast<std::uint64_t>(noise), 1, static_cast<std::uint32_t>(k));
+    }
+    Selection selection;
+    selection.range =
+        range_around(o, signal.point.omega, signal.point.s, make_sky(signal.point.alpha, signal.point.delta), 2);
+    selection.range_spindowns = true;
+    FarmSettings farm;
+    farm.search = settings;
+    farm.threads = fachwerk::compute::threads();
+    return search_frame(source, make_tasks(o, selection, 0), farm);
+  };
+  // Distance in the grid's metric; neighbours in the lattice are at most two covering radii apart, that is 1 here.
+  const auto distance = [&](const Trigger& t, const SignalPoint& p) {
+    const auto e = to_ecliptic(make_sky(t.alpha, t.delta), o.obliquity),
+               f = to_ecliptic(make_sky(p.alpha, p.delta), o.obliquity);
+    const double reach = o.band.oms() + p.omega;
+    const std::array<double, 4> step{t.omega - p.omega, t.s - p.s, reach * (e.be1 - f.be1), reach * (e.be2 - f.be2)};
+    double mismatch = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+      for (std::size_t k = 0; k < 4; ++k)
+        mismatch += step[i] * scale[i] * o.grid.fisher[4 * i + k] * step[k] * scale[k];
+    return std::sqrt(mismatch);
+  };
+  int recovered = 0, loudest_within = 0, clean_trials = 0;
+  double loss = 0;
+  for (int trial = 0; trial < trials; ++trial) {
+    auto signal = draw_signal(o.band, population, 99, static_cast<std::uint64_t>(trial));
+    signal.polarisation.h0 = d / optimal_snr(silent_frame, signal);
+    const auto found = triggers_of(signal, noisy, trial);
+    const auto loudest = std::ranges::max_element(found, {}, &Trigger::snr);
+    if (loudest != found.end() && distance(*loudest, signal.point) <= 1) ++loudest_within;
+    if (std::ranges::any_of(found, [&](const Trigger& t) { return distance(t, signal.point) <= 1; })) ++recovered;
+    if (trial % 4 != 0) continue;
+    ++clean_trials;
+    double F = 0;  // without noise it is d^2/2 at the signal's own point
+    for (const auto& t : triggers_of(signal, clean, -1))
+      F = std::max(F, 2 + t.snr * t.snr / 2);
+    loss += 1 - std::sqrt(2 * F) / d;
+  }
+  loss /= clean_trials;
+  // The loudest one may be on a side lobe, a sidereal day's sideband away, which noise has lifted above the summit.
+  MESSAGE("of " << trials << " signals " << recovered << " have a trigger within a cell, " << loudest_within
+                << " their loudest; mean loss of rho " << loss);
+  CHECK(recovered >= 0.99 * trials);
+  CHECK(loss <= 0.075);
+}
