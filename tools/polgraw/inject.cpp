@@ -8,7 +8,15 @@ namespace fachwerk::polgraw {
 
 namespace {
 
-enum Channel : std::uint32_t { noise_channel = 1000, gap_channel = 2000, signal_channel = 3000, colour_channel = 4000 };
+enum Channel : std::uint32_t {
+  noise_channel = 1000,
+  gap_channel = 2000,
+  signal_channel = 3000,
+  colour_channel = 4000,
+  line_channel = 7000,
+  glitch_channel = 8000,
+  calibration_channel = 9000
+};
 
 }  // namespace
 
@@ -127,10 +135,42 @@ void keep_segments(std::span<double> x, double gps_start, double dt, std::span<c
   }
 }
 
-void add_line(std::span<double> x, const Band& band, double frequency, double amplitude, double phase) {
-  const double omega = band.omega(frequency);
-  for (std::size_t i = 0; i < x.size(); ++i)
-    x[i] += amplitude * std::cos(omega * static_cast<double>(i) + phase);
+void add_line(std::span<double> x, const Band& band, double frequency, double amplitude, double phase, double wander,
+              std::uint64_t seed, std::uint32_t detector) {
+  compute::Stream random(seed, 0, line_channel + detector);
+  const double omega = band.omega(frequency), step = 2 * pi * band.dt * wander * std::sqrt(band.dt / 3600);
+  double walked = 0, turned = 0;  // frequency and phase away from the line's own
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] += amplitude * std::cos(omega * static_cast<double>(i) + phase + turned);
+    if (wander > 0) walked += step * random.normal();
+    turned += walked;
+  }
+}
+
+void add_glitches(std::span<double> x, const Band& band, const Glitches& glitches, std::uint64_t seed,
+                  std::uint64_t frame, std::uint32_t detector) {
+  compute::Stream random(seed, frame, glitch_channel + detector);
+  const double between = 3600 / band.dt / glitches.rate;  // samples
+  const auto n = static_cast<double>(x.size());
+  for (double at = between * random.exponential(); at < n; at += between * random.exponential()) {
+    const double omega = pi * (0.05 + 0.9 * random.uniform()), phase = 2 * pi * random.uniform(),
+                 amplitude = glitches.amplitude * random.exponential(),
+                 width = std::sqrt(2.0) * glitches.quality / omega;
+    const auto first = static_cast<std::size_t>(std::max(0.0, at - 6 * width)),
+               last = static_cast<std::size_t>(std::min(n, at + 6 * width));
+    for (std::size_t i = first; i < last; ++i) {
+      const double t = static_cast<double>(i) - at;
+      x[i] += amplitude * std::exp(-t * t / (width * width)) * std::cos(omega * t + phase);
+    }
+  }
+}
+
+Injection miscalibrated(Injection injection, double amplitude_error, double phase_error, std::uint64_t seed,
+                        std::uint64_t frame, std::uint32_t detector) {
+  compute::Stream random(seed, frame, calibration_channel + detector);
+  injection.polarisation.h0 *= 1 + amplitude_error * random.normal();
+  injection.polarisation.phi0 += phase_error * random.normal();
+  return injection;
 }
 
 }  // namespace fachwerk::polgraw

@@ -39,7 +39,20 @@ void add_gaps(std::span<double> x, double dt, double locked, double lost, std::u
               std::uint32_t detector);
 /// Zero outside the segments (GPS begin, end).
 void keep_segments(std::span<double> x, double gps_start, double dt, std::span<const std::array<double, 2>> segments);
-/// amplitude cos(omega i + phase): a line, constant in the detector's frame.
-void add_line(std::span<double> x, const Band& band, double frequency, double amplitude, double phase);
+/// amplitude cos(omega i + phase): a line, constant in the detector's frame, or, with `wander` (Hz), one whose
+/// frequency walks at random by so much in an hour.
+void add_line(std::span<double> x, const Band& band, double frequency, double amplitude, double phase,
+              double wander = 0, std::uint64_t seed = 0, std::uint32_t detector = 0);
+/// Bursts of instrumental noise: sine-Gaussians of any frequency of the band, on average `rate` an hour; the amplitude
+/// is exponentially distributed with the given mean, the width Q / (sqrt(2) pi f) with f counted from the band's edge.
+struct Glitches {
+  double rate = 0, amplitude = 0, quality = 10;
+};
+void add_glitches(std::span<double> x, const Band& band, const Glitches& glitches, std::uint64_t seed,
+                  std::uint64_t frame, std::uint32_t detector);
+/// The signal as a detector with a calibration error records it: relative amplitude and phase (rad) drawn once for each
+/// frame and detector from normal distributions.
+Injection miscalibrated(Injection injection, double amplitude_error, double phase_error, std::uint64_t seed,
+                        std::uint64_t frame, std::uint32_t detector);
 
 }  // namespace fachwerk::polgraw

@@ -74,20 +74,20 @@ void write_shift(h5::Output& file, const ShiftResult& r) {
               {.units = "1", .long_name = "rows of the members among the frame's triggers", .dims = {"member"}});
 }
 
-/// The community code's records: uint16 n, float32[5] means, uint16[n] frames, int32[n] rows.
 std::string legacy_records(const ShiftResult& r) {
-  std::string bytes;
-  const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+  std::vector<legacy::CoincidenceRecord> records;
   for (const auto& c : r.coincidences) {
-    put(static_cast<std::uint16_t>(c.members.size()));
-    for (double v : {c.omega, c.s, c.delta, c.alpha, c.rho_total})
-      put(static_cast<float>(v));
-    for (const auto& m : c.members)
-      put(static_cast<std::uint16_t>(m.frame));
-    for (const auto& m : c.members)
-      put(static_cast<std::int32_t>(m.row));
+    legacy::CoincidenceRecord record{{static_cast<float>(c.omega), static_cast<float>(c.s), static_cast<float>(c.delta),
+                                      static_cast<float>(c.alpha), static_cast<float>(c.rho_total)},
+                                     {},
+                                     {}};
+    for (const auto& m : c.members) {
+      record.frames.push_back(static_cast<std::uint16_t>(m.frame));
+      record.rows.push_back(static_cast<std::int32_t>(m.row));
+    }
+    records.push_back(std::move(record));
   }
-  return bytes;
+  return legacy::format_coincidences(records);
 }
 
 void run(const Options& o, cli::Session& session) {

@@ -8,6 +8,7 @@
 #include "io/bytes.hpp"
 #include "io/delimited.hpp"
 #include "legacy.hpp"
+#include "legacy_tables.hpp"
 
 using namespace fachwerk;
 using namespace fachwerk::polgraw;
@@ -131,39 +132,152 @@ std::string trigger_lal(const TriggerSet& set) {
   return text;
 }
 
-}  // namespace
+/// Whatever an input holds.
+struct Content {
+  std::optional<h5::Input> input;
+  std::optional<Frame> frame;
+  std::optional<TriggerSet> triggers;
+  std::optional<Grid> grid;
+  std::optional<std::vector<legacy::CoincidenceRecord>> coincidences;
+  std::optional<legacy::SignalFile> signal;
+  std::optional<std::vector<legacy::VetoLine>> vetoes;
+};
 
-int main(int argc, char** argv) {
-  std::string in, out, to = "hdf5";
+struct Options {
+  std::string in, out, to = "hdf5", shift;
   double dt = 2;
   std::optional<double> fpo, gps;
   int band = -1, nod = 2, hemisphere = 0;
-  std::int64_t frame_number = 1;
+  std::int64_t frame = 1;
   bool cleaned = false;
+};
+
+TriggerSet read_legacy_triggers(const Options& o, const std::string& file_name) {
+  if (!o.fpo && o.band < 0) throw usage_error("{}: expected --fpo or --band", o.in);
+  TriggerSet set;
+  set.triggers = legacy::parse_triggers(slurp(o.in), o.in);
+  const auto mark = file_name.find_last_of('_');
+  const int pm = o.hemisphere != 0 ? o.hemisphere : (file_name[mark + 1] == '2' ? 2 : 1);
+  for (auto& t : set.triggers)
+    t.hemisphere = pm;
+  set.source.assign(set.triggers.size(), 0);
+  set.sources.push_back({{o.frame, o.band, 0.03125, o.gps.value_or(0)},
+                         make_band(o.fpo ? *o.fpo : band_edge(o.band, o.dt), o.dt, frame_length(o.nod, o.dt)),
+                         mean_obliquity,
+                         0});
+  return set;
+}
+
+Content read_hdf5(const Options& o) {
+  Content c;
+  c.input = h5::Input::open(o.in);
+  const auto& input = *c.input;
+  if (input.is_dataset("/signal/parameters"))
+    c.signal = read_signal(input);
+  else if (input.is_dataset("/vetoes/interval"))
+    c.vetoes = read_veto_lines(input);
+  else if (input.kind() == "table")
+    c.coincidences = read_records(input, o.shift);
+  else if (input.kind() == "gw-triggers")
+    c.triggers = read_triggers(input);
+  else {
+    input.require_kind({"gw-data", "gw-triggers", "table"});
+    if (input.is_dataset("/grid/M") && o.to == "grid")
+      c.grid = read_grid(input, nullptr);
+    else
+      c.frame = read_frame(input, Needs::ephemeris);
+  }
+  return c;
+}
+
+Content read_any(const Options& o) {
+  namespace fs = std::filesystem;
+  const std::string name = fs::path(o.in).filename();
+  Content c;
+  if (fs::is_directory(o.in))
+    c.frame = read_tree(o.in, o.dt, o.fpo, o.band, o.cleaned);
+  else if (name.ends_with(".coi"))
+    c.coincidences = legacy::parse_coincidences(slurp(o.in), o.in);
+  else if (name.ends_with(".vlines"))
+    c.vetoes = legacy::parse_veto_lines(slurp(o.in), o.in);
+  else if (name.starts_with("sig"))
+    c.signal = legacy::parse_signal(slurp(o.in), o.in);
+  else if (name.starts_with("triggers_") && name.ends_with(".bin"))
+    c.triggers = read_legacy_triggers(o, name);
+  else if (name.ends_with(".bin"))
+    c.grid = legacy::parse_grid(slurp(o.in), o.in);
+  else
+    c = read_hdf5(o);
+  return c;
+}
+
+void write_hdf5(const Options& o, const Content& c, const cli::Session& session) {
+  h5::Output output = h5::Output::create(o.out, session.force);
+  if (c.frame) write_frame(output, *c.frame);
+  if (c.frame && c.frame->has_grid && !(c.input && c.input->is_dataset("/grid/M")))
+    write_grid(output, c.frame->observation.grid, 0, 0, 0, "");
+  if (c.grid) write_grid(output, *c.grid, 0, 0, 0, "");
+  if (c.triggers) write_triggers(output, *c.triggers);
+  if (c.coincidences) write_records(output, o.shift.empty() ? "0000" : o.shift, *c.coincidences);
+  if (c.signal) write_signal(output, *c.signal);
+  if (c.vetoes) write_veto_lines(output, *c.vetoes);
+  const bool table = c.coincidences || c.signal || c.vetoes;
+  output.stamp(session, table ? "table" : c.triggers ? "gw-triggers" : "gw-data", c.input ? &*c.input : nullptr);
+  if (c.input) output.carry(*c.input);
+  output.commit();
+}
+
+/// The content as bytes in the format of --to.
+std::string render(const Options& o, Content& c) {
+  const auto need = [&](const auto& part) -> auto& {
+    if (!part) throw usage_error("{}: cannot be written as --to {}", o.in, o.to);
+    return *part;
+  };
+  if (o.to == "grid")
+    return legacy::format_grid(c.frame && c.frame->has_grid ? c.frame->observation.grid : need(c.grid));
+  if (o.to == "coi") return legacy::format_coincidences(need(c.coincidences));
+  if (o.to == "vlines") return legacy::format_veto_lines(need(c.vetoes));
+  if (o.to == "sig") return legacy::format_signal(need(c.signal));
+  if (o.to == "csv") return trigger_csv(need(c.triggers));
+  if (o.to == "lal") return trigger_lal(need(c.triggers));
+  auto triggers = need(c.triggers).triggers;
+  if (o.hemisphere != 0) std::erase_if(triggers, [&](const Trigger& t) { return t.hemisphere != o.hemisphere; });
+  return legacy::format_triggers(triggers);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
   const cli::Command command{
       .name = "polgraw-convert",
       .purpose = "convert between HDF5 and the files of polgraw-allsky",
       .description =
           "Reads a frame's folder (FFF/DET/xdatc_FFF_BBBB.bin, DetSSB.bin, rDet.bin, starting_date, FFF/grid.bin), a "
-          "triggers_*.bin, a grid.bin, or an HDF5 file of polgraw, and writes HDF5 or, with --to, the other "
+          "triggers_*.bin, a grid.bin, a .coi, .vlines or sig* file, or an HDF5 file of polgraw, and writes HDF5 or, with --to, the other "
           "formats.\n\n"
           "Triggers become CSV (f_Hz,fdot,alpha,delta,snr), the binary records of the original (five float64: omega, "
           "s, "
           "delta, alpha, snr) or a text list with the columns of lalpulsar.",
-      .arguments = {cli::input("IN", in, "folder of a frame, triggers_*.bin, grid.bin, or HDF5"),
-                    cli::output("OUT", out, "HDF5, or what --to says; for --to tree a folder")},
-      .options = {{"--to", &to, "format of the output", {.choices = {"hdf5", "csv", "bin", "lal", "tree", "grid"}}},
-                  {"--dt", &dt, "sampling interval of legacy files", {.unit = "s", .minimum = 1e-6}},
-                  {"--fpo", &fpo, "lower edge of the band, where its number does not give it", {.unit = "Hz"}},
-                  {"--band", &band, "number of the band, where a folder has several"},
-                  {"--nod", &nod, "sidereal days in a frame, for triggers_*.bin", {.minimum = 1}},
-                  {"--frame", &frame_number, "number of the frame, for triggers_*.bin"},
-                  {"--gps", &gps, "start of the frame, for triggers_*.bin", {.unit = "s"}},
+      .arguments = {cli::input("IN", o.in,
+                               "folder of a frame, triggers_*.bin, grid.bin, *.coi, *.vlines, sig*, or HDF5"),
+                    cli::output("OUT", o.out, "HDF5, or what --to says; for --to tree a folder")},
+      .options = {{"--to",
+                   &o.to,
+                   "format of the output",
+                   {.choices = {"hdf5", "csv", "bin", "lal", "tree", "grid", "coi", "vlines", "sig"}}},
+                  {"--dt", &o.dt, "sampling interval of legacy files", {.unit = "s", .minimum = 1e-6}},
+                  {"--fpo", &o.fpo, "lower edge of the band, where its number does not give it", {.unit = "Hz"}},
+                  {"--band", &o.band, "number of the band, where a folder has several"},
+                  {"--nod", &o.nod, "sidereal days in a frame, for triggers_*.bin", {.minimum = 1}},
+                  {"--frame", &o.frame, "number of the frame, for triggers_*.bin"},
+                  {"--gps", &o.gps, "start of the frame, for triggers_*.bin", {.unit = "s"}},
                   {"--hemisphere",
-                   &hemisphere,
+                   &o.hemisphere,
                    "1 or 2, for triggers_*.bin and --to bin; 0: the file name's, or both",
                    {.minimum = 0, .maximum = 2}},
-                  {"--cleaned", &cleaned, "take xdatsc_ (cleaned) files instead of xdatc_"}},
+                  {"--shift", &o.shift, "of the cells, for coincidences; default: the best"},
+                  {"--cleaned", &o.cleaned, "take xdatsc_ (cleaned) files instead of xdatc_"}},
       .examples = {{"polgraw-convert 001 frame1.h5", "A frame of the community code as HDF5."},
                    {"polgraw-search frame1.h5 - --threshold 14.5 | polgraw-convert - - --to csv | head",
                     "The first triggers as a table."},
@@ -174,75 +288,19 @@ int main(int argc, char** argv) {
       .writes = "gw-data or gw-triggers: see polgraw-search",
       .standard = {}};
   return command.run(argc, argv, [&](cli::Session& session) {
-    namespace fs = std::filesystem;
-    const bool folder = fs::is_directory(in);
-    const std::string file_name = fs::path(in).filename();
-    const bool legacy_triggers = !folder && file_name.starts_with("triggers_") && file_name.ends_with(".bin");
-    const bool legacy_grid = !folder && !legacy_triggers && file_name.ends_with(".bin");
-
-    std::optional<h5::Input> input;
-    std::optional<Frame> frame;
-    std::optional<TriggerSet> triggers;
-    std::optional<Grid> grid;
-    if (folder) {
-      frame = read_tree(in, dt, fpo, band, cleaned);
-    } else if (legacy_grid) {
-      grid = legacy::parse_grid(slurp(in), in);
-    } else if (legacy_triggers) {
-      if (!fpo && band < 0) throw usage_error("{}: expected --fpo or --band", in);
-      TriggerSet set;
-      set.triggers = legacy::parse_triggers(slurp(in), in);
-      const auto mark = file_name.find_last_of('_');
-      const int pm = hemisphere != 0 ? hemisphere : (file_name[mark + 1] == '2' ? 2 : 1);
-      for (auto& t : set.triggers)
-        t.hemisphere = pm;
-      set.source.assign(set.triggers.size(), 0);
-      set.sources.push_back({{frame_number, band, 0.03125, gps.value_or(0)},
-                             make_band(fpo ? *fpo : band_edge(band, dt), dt, frame_length(nod, dt)),
-                             mean_obliquity,
-                             0});
-      triggers = std::move(set);
-    } else {
-      input = h5::Input::open(in);
-      input->require_kind({"gw-data", "gw-triggers"});
-      if (input->kind() == "gw-triggers")
-        triggers = read_triggers(*input);
-      else if (input->is_dataset("/grid/M") && to == "grid")
-        grid = read_grid(*input, nullptr);
-      else
-        frame = read_frame(*input, Needs::ephemeris);
+    auto content = read_any(o);
+    if (content.triggers) session.summary.add("triggers", content.triggers->triggers.size());
+    if (content.coincidences) session.summary.add("coincidences", content.coincidences->size());
+    if (o.to == "hdf5") return write_hdf5(o, content, session);
+    if (o.to != "tree") {
+      const auto bytes = render(o, content);
+      const bool binary = o.to == "grid" || o.to == "coi" || o.to == "bin";
+      auto sink = formats::Sink::create(o.out, session.force, binary);
+      sink.write(bytes);
+      return sink.commit();
     }
-    const auto unfit = [&] { return usage_error("{}: cannot be written as --to {}", in, to); };
-    if (triggers) session.summary.add("triggers", triggers->triggers.size());
-
-    if (to == "hdf5") {
-      h5::Output output = h5::Output::create(out, session.force);
-      if (frame) write_frame(output, *frame);
-      if (frame && frame->has_grid && !(input && input->is_dataset("/grid/M")))
-        write_grid(output, frame->observation.grid, 0, 0, 0, "");
-      if (grid) write_grid(output, *grid, 0, 0, 0, "");
-      if (triggers) write_triggers(output, *triggers);
-      output.stamp(session, triggers ? "gw-triggers" : "gw-data", input ? &*input : nullptr);
-      if (input) output.carry(*input);
-      output.commit();
-    } else if (to == "tree") {
-      if (!frame) throw unfit();
-      if (out == "-") throw usage_error("--to tree: expected a folder as output, found -");
-      write_tree(*frame, out, session.force);
-    } else if (to == "grid") {
-      if (!grid && !(frame && frame->has_grid)) throw unfit();
-      save(out, session.force, legacy::format_grid(grid ? *grid : frame->observation.grid));
-    } else {
-      if (!triggers) throw unfit();
-      if (to == "bin") {
-        if (hemisphere != 0)
-          std::erase_if(triggers->triggers, [&](const Trigger& t) { return t.hemisphere != hemisphere; });
-        save(out, session.force, legacy::format_triggers(triggers->triggers));
-      } else {
-        auto sink = formats::Sink::create(out, session.force, false);
-        sink.write(to == "csv" ? trigger_csv(*triggers) : trigger_lal(*triggers));
-        sink.commit();
-      }
-    }
+    if (!content.frame) throw usage_error("{}: cannot be written as --to tree", o.in);
+    if (o.out == "-") throw usage_error("--to tree: expected a folder as output, found -");
+    write_tree(*content.frame, o.out, session.force);
   });
 }

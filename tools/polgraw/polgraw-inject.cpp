@@ -9,6 +9,7 @@
 #include "inject.hpp"
 #include "io/bytes.hpp"
 #include "io/delimited.hpp"
+#include "legacy.hpp"
 #include "site_option.hpp"
 
 using namespace fachwerk;
@@ -17,9 +18,9 @@ using namespace fachwerk::polgraw;
 namespace {
 
 struct Options {
-  std::string input, output, psd, segments, catalogue;
+  std::string input, output, psd, segments, catalogue, sig;
   std::vector<std::string> detectors = {"H1", "L1"}, sites, lines;
-  std::vector<double> noise, duty, params;
+  std::vector<double> noise, duty, params, glitches, calibration;
   std::optional<double> snr, amp, fdot_min, fdot_max, fpo, gps;
   double dt = 2, days = 2;
   std::optional<int> band;
@@ -58,6 +59,15 @@ Injection from_physical(const Band& band, const std::vector<double>& p) {
   return injection;
 }
 
+/// A signal of the community code's file; its snr or amplitude is applied by the caller's options.
+Injection from_file(const legacy::SignalFile& signal) {
+  Injection injection;
+  injection.point = {signal.omega, signal.s, signal.delta, signal.alpha};
+  injection.polarisation = polarisation(signal.amplitudes);
+  if (!signal.is_snr) injection.polarisation.h0 *= signal.value;
+  return injection;
+}
+
 std::vector<Injection> injections_of(const Options& o, const Band& band, std::uint64_t seed) {
   std::vector<Injection> list;
   if (!o.params.empty()) {
@@ -81,6 +91,7 @@ std::vector<Injection> injections_of(const Options& o, const Band& band, std::ui
       list.push_back(from_physical(band, row));
     }
   }
+  if (!o.sig.empty()) list.push_back(from_file(legacy::parse_signal(formats::File::open(o.sig).text(), o.sig)));
   if (o.random) {
     const double lo = o.fdot_min ? band.s(*o.fdot_min) : -o1_prior(band).s_max,
                  hi = o.fdot_max ? band.s(*o.fdot_max) : o1_prior(band).s_min;
@@ -150,6 +161,9 @@ void run(const Options& options, cli::Session& session) {
     const double sigma = options.noise.empty() ? 0 : options.noise[options.noise.size() == 1 ? 0 : d];
     if (sigma > 0) add_noise(series.x, sigma, session.seed, number, key);
     if (!psd.empty()) add_coloured_noise(series.x, o.band, psd, session.seed, number, key);
+    if (!options.glitches.empty())
+      add_glitches(series.x, o.band, {options.glitches[0], options.glitches[1], options.glitches[2]}, session.seed,
+                   number, key);
     if (!fresh)
       for (std::size_t i = 0; i < o.band.N; ++i)
         if (missing[i] == 0) series.x[i] = 0;
@@ -170,17 +184,27 @@ void run(const Options& options, cli::Session& session) {
     for (auto& d : blank.detectors)
       d.x.clear();
   const auto signals = injections_of(options, o.band, session.seed);
+  auto snr = options.snr;
+  if (!options.sig.empty()) {
+    const auto signal = legacy::parse_signal(formats::File::open(options.sig).text(), options.sig);
+    if (signal.is_snr && !snr) snr = signal.value;
+  }
   for (auto injection : signals) {
     auto here = injection;
     here.point = at_frame(injection.point, elapsed);
     if (!(here.point.omega > 0 && here.point.omega < pi))
       throw usage_error("the signal leaves the band by frame {}: see --nfr-in-band", frame.info.frame);
     if (options.amp) here.polarisation.h0 = *options.amp;
-    if (options.snr) here.polarisation.h0 *= *options.snr / optimal_snr(blank, here);
+    if (snr) here.polarisation.h0 *= *snr / optimal_snr(blank, here);
     injection.polarisation.h0 = here.polarisation.h0;
     report(session, injection, o.band, optimal_snr(blank, here), amplitudes(here.polarisation));
-    for (auto& series : o.detectors) {
-      const auto h = signal_series(series, o.band, here, options.exact_phase);
+    for (std::size_t d = 0; d < o.detectors.size(); ++d) {
+      auto& series = o.detectors[d];
+      const auto recorded = options.calibration.empty()
+                                ? here
+                                : miscalibrated(here, options.calibration[0], options.calibration[1], session.seed,
+                                                number, static_cast<std::uint32_t>(d));
+      const auto h = signal_series(series, o.band, recorded, options.exact_phase);
       for (std::size_t i = 0; i < o.band.N; ++i)
         if (silent || series.x[i] != 0) series.x[i] += h[i];
     }
@@ -194,10 +218,13 @@ void run(const Options& options, cli::Session& session) {
       p.push_back(*value);
       begin = end + 1;
     }
-    if (p.size() != 3) throw usage_error("--line {}: expected f:amplitude:phase", line);
-    for (auto& series : o.detectors) {
+    if (p.size() != 3 && p.size() != 4)
+      throw usage_error("--line {}: expected f:amplitude:phase or f:amplitude:phase:wander", line);
+    for (std::size_t d = 0; d < o.detectors.size(); ++d) {
+      auto& series = o.detectors[d];
       auto with = series.x;
-      add_line(with, o.band, p[0], p[1], p[2]);
+      add_line(with, o.band, p[0], p[1], p[2], p.size() == 4 ? p[3] : 0, session.seed + number,
+               static_cast<std::uint32_t>(d));
       for (std::size_t i = 0; i < with.size(); ++i)
         if (silent || series.x[i] != 0) series.x[i] = with[i];
     }
@@ -240,6 +267,7 @@ int main(int argc, char** argv) {
            {"--duty", &o.duty, "mean hours locked and lost of random gaps, e.g. 10,3"},
            {"--params", &o.params, "alpha,delta,f,fdot,h0,cosi,psi,phi0 (rad, Hz, Hz/s)"},
            {"--catalogue", &o.catalogue, "CSV with these eight columns", {.value_name = "FILE"}},
+           {"--sig", &o.sig, "signal file of the community code", {.value_name = "FILE"}},
            {"--random", &o.random, "draw a signal"},
            {"--number", &o.number, "which of the seed's random signals", {.minimum = 0}},
            {"--snr", &o.snr, "scale h0 to this optimal signal-to-noise ratio", {.minimum = 0}},
@@ -248,7 +276,13 @@ int main(int argc, char** argv) {
            {"--fdot-max", &o.fdot_max, "of random signals", {.unit = "Hz/s"}},
            {"--ref-frame", &o.reference, "frame at whose start the parameters hold; default: this one"},
            {"--nfr-in-band", &o.frames_in_band, "random signals stay in the band for so many frames", {.minimum = 0}},
-           {"--line", &o.lines, "f:amplitude:phase of a line", {.value_name = "LINE"}},
+           {"--line",
+            &o.lines,
+            "f:amplitude:phase of a line; :wander, its random walk in Hz an hour",
+            {.value_name = "LINE"}},
+           {"--glitches", &o.glitches, "bursts: rate an hour, mean amplitude, quality, e.g. 2,8,10"},
+           {"--calibration", &o.calibration,
+            "errors of each detector: relative amplitude, phase in rad, e.g. 0.05,0.1"},
            {"--exact-phase", &o.exact_phase, "keep the terms of the phase that the search drops"}},
       .examples =
           {{"polgraw-inject --gps 1187008512 --fpo 20.171875 --noise 1 --random --snr 20 --seed 7 - | polgraw-search - - "
@@ -264,6 +298,10 @@ int main(int argc, char** argv) {
   return command.run(argc, argv, [&](cli::Session& session) {
     if (!o.duty.empty() && (o.duty.size() != 2 || !(o.duty[0] > 0) || !(o.duty[1] > 0)))
       throw usage_error("--duty: expected two durations above 0 h");
+    if (!o.glitches.empty() && (o.glitches.size() != 3 || !(o.glitches[0] > 0) || !(o.glitches[2] > 0)))
+      throw usage_error("--glitches: expected rate, amplitude and quality, rate and quality above 0");
+    if (!o.calibration.empty() && o.calibration.size() != 2)
+      throw usage_error("--calibration: expected two standard deviations");
     for (double sigma : o.noise)
       if (!(sigma >= 0)) throw usage_error("--noise: expected values of at least 0");
     if (o.snr && o.amp) throw usage_error("--snr and --amp exclude each other");

@@ -30,7 +30,8 @@ std::vector<ShortTransform> read_transforms(const std::string& name, const Optio
   constexpr std::array<unsigned char, 4> hdf5{0x89, 'H', 'D', 'F'};
   if (bytes.size() < 4 ||
       !std::ranges::equal(bytes.first(4), hdf5, {}, [](std::byte b) { return std::to_integer<unsigned char>(b); }))
-    return parse_sft(bytes, name);
+    return bytes.size() > 0 && std::to_integer<char>(bytes[0]) == '%' ? parse_text_transforms(file.text(), name)
+                                                                      : parse_sft(bytes, name);
   // GWOSC: /strain/Strain with attributes Xspacing and Xstart.
   const auto h5 = h5::Input::open(name);
   const auto strain = h5.column<double>("/strain/Strain");
@@ -108,10 +109,11 @@ int main(int argc, char** argv) {
       .name = "polgraw-prep",
       .purpose = "make a frame of narrow-band data from strain or short Fourier transforms",
       .description =
-          "Reads SFT files (versions 2 and 3) or GWOSC HDF5 strain of one detector, cuts out the band, mixes it down to start "
+          "Reads SFT files (versions 2 and 3), text dumps of transforms (% gps, % length, % band_start, then re im) or GWOSC "
+          "HDF5 strain of one detector, cuts out the band, mixes it down to start "
           "at 0 Hz, keeps the middle half of half-overlapping stretches, masks and tapers by science segments, and replaces "
           "outliers. Samples without data are 0. Frames of several detectors are joined by h5-import or h5py: one group each.",
-      .arguments = {cli::inputs("IN", o.inputs, "SFT files or GWOSC HDF5 of one detector"),
+      .arguments = {cli::inputs("IN", o.inputs, "SFT files, text dumps or GWOSC HDF5 of one detector"),
                     cli::output("OUT", o.output, "gw-data")},
       .options = {{"--detector", &o.detector, "which one: H1 L1 V1 K1 G1", {.required = true}},
                   {"--fpo", &o.fpo, "lower edge of the band", {.unit = "Hz", .minimum = 1e-3, .maximum = 1e6}},

@@ -35,7 +35,7 @@ struct Options {
   int hemisphere = 0, nav = 4096, degree = 5, gsize = 2;
   double checkpoint_interval = 600;
   std::int64_t top = 0, max_triggers = 100000000;
-  bool whitenoise = false, no_spindown = false, dry_run = false, detector_f = false;
+  bool whitenoise = false, no_spindown = false, dry_run = false, detector_f = false, shards = false;
 };
 
 compute::fft::Planner planner_of(const std::string& name) {
@@ -234,11 +234,12 @@ Loaded load(const Options& options, const std::string& path, const cli::Session&
 }
 
 void write_veto_list(const std::string& path, bool force, const FarmSource& source) {
-  auto sink = formats::Sink::create(path, force, false);
-  sink.write("% f_lo f_hi omega_lo omega_hi note\n");
+  std::vector<legacy::VetoLine> lines;
   const auto& band = source.observation.band;
   for (const auto& [lo, hi] : source.exclusions.omega)
-    sink.write(fmt::format("{:.9f} {:.9f} {:.12g} {:.12g} line\n", band.frequency(lo), band.frequency(hi), lo, hi));
+    lines.push_back({band.frequency(lo), band.frequency(hi), lo, hi, "line"});
+  auto sink = formats::Sink::create(path, force, false);
+  sink.write(legacy::format_veto_lines(lines));
   sink.commit();
 }
 
@@ -321,6 +322,7 @@ void check_options(const Options& o) {
     throw usage_error("--threshold: expected above 2 (the mean of F in noise), found {}", o.threshold);
   if (!o.cone.empty() && o.cone.size() != 3)
     throw usage_error("--cone: expected alpha,delta,radius in rad, found {} numbers", o.cone.size());
+  if (o.shards && o.output == "-") throw usage_error("--shards: a pipe cannot be several files");
   if (!o.around.empty() && o.around.size() != 4)
     throw usage_error("--around: expected f,fdot,alpha,delta, found {} numbers", o.around.size());
 }
@@ -495,7 +497,8 @@ std::uint64_t finished(const Progress& progress, const std::vector<std::size_t>&
 }
 
 /// Where a trigger is loud in one detector alone: 2F of each.
-void write_detector_statistics(h5::Output& file, const Share& share, const std::vector<Loaded>& frames, int threads) {
+void write_detector_statistics(h5::Output& file, const Share& share, const TriggerRows& rows,
+                               const std::vector<Loaded>& frames, int threads) {
   std::vector<const Observation*> sources;
   std::size_t detectors = 0;
   std::vector<std::string> names;
@@ -508,10 +511,15 @@ void write_detector_statistics(h5::Output& file, const Share& share, const std::
       names.push_back(d.site.name);
   }
   const auto values = detector_statistics(share, sources, detectors, threads);
-  file.create_dataset<float>("/triggers/twoF_det", {share.total, detectors},
+  file.create_dataset<float>("/triggers/twoF_det", {rows.total, detectors},
                              {.units = "1", .long_name = "2F of each detector alone", .dims = {"trigger", "detector"}});
-  file.write_slab<float>("/triggers/twoF_det", {share.first, 0}, {share.triggers.size(), detectors}, values);
+  file.write_slab<float>("/triggers/twoF_det", {rows.first, 0}, {rows.triggers.size(), detectors}, values);
   file.attribute("/triggers/twoF_det", "detectors", names);
+}
+
+std::string shard_name(const std::string& output, int rank) {
+  const std::filesystem::path path(output);
+  return (path.parent_path() / fmt::format("{}.{}{}", path.stem().string(), rank, path.extension().string())).string();
 }
 
 /// The triggers of all ranks in one file, each rank writing its share; into a pipe rank 0 writes all.
@@ -521,14 +529,22 @@ void write_output(const Options& options, const std::vector<Loaded>& frames, con
   auto share = distribute(world, tasks, std::move(progress), piped ? 1 : world.size());
   if (options.top > 0) keep_loudest(world, static_cast<std::size_t>(options.top), share);
   const auto sources = sources_of(frames, tasks);
-  if (!piped || world.root()) {
-    auto file =
-        piped ? h5::Output::create("-", session.force) : cluster::create_output(world, options.output, session.force);
-    write_triggers(file, sources, share.rows());
-    if (options.detector_f) write_detector_statistics(file, share, frames, session.threads);
+  auto rows = share.rows();
+  const auto write = [&](h5::Output file) {
+    write_triggers(file, sources, rows);
+    if (options.detector_f) write_detector_statistics(file, share, rows, frames, session.threads);
     write_attributes(file, options, frames);
     file.stamp(session, "gw-triggers");
     file.commit();
+  };
+  if (options.shards && world.size() > 1) {
+    rows.first = 0;
+    rows.total = rows.triggers.size();
+    write(h5::Output::create(shard_name(options.output, world.rank()), session.force));
+  } else if (!piped) {
+    write(cluster::create_output(world, options.output, session.force));
+  } else if (world.root()) {
+    write(h5::Output::create("-", session.force));
   }
   summarise(session, sources, share.total, loudest(world, share), seconds);
 }
@@ -682,6 +698,7 @@ int main(int argc, char** argv) {
            {"--dump-F", &o.dump_f, "write F over frequency at pm,nn,mm,ss instead"},
            {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
            {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 0}},
+           {"--shards", &o.shards, "under mpirun each rank writes a file of its own: OUT.0.h5, OUT.1.h5, ..."},
            {"--detector-F", &o.detector_f, "write 2F of each detector at the triggers, to tell lines"}},
       .examples = {{"polgraw-search frame1.h5 triggers.h5 --threshold 14.5", "Both hemispheres, the whole sky."},
                    {"polgraw-search frame1.h5 triggers.h5 --dry-run",

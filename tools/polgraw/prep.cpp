@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <map>
 
@@ -84,6 +85,59 @@ std::vector<ShortTransform> parse_sft(std::span<const std::byte> bytes, const st
     }
     transforms.push_back(std::move(t));
     at += size;
+  }
+  return transforms;
+}
+
+namespace {
+
+/// The numbers of a line; false if something else is in it.
+bool numbers_of(std::string_view line, std::vector<double>& numbers) {
+  numbers.clear();
+  for (;;) {
+    const auto begin = line.find_first_not_of(" \t\r,");
+    if (begin == std::string_view::npos) return true;
+    line.remove_prefix(begin);
+    const auto word = line.substr(0, line.find_first_of(" \t\r,"));
+    double value = 0;
+    const auto [at, error] = std::from_chars(word.data() + (word[0] == '+' ? 1 : 0), word.data() + word.size(), value);
+    if (error != std::errc{} || at != word.data() + word.size() || !std::isfinite(value)) return false;
+    numbers.push_back(value);
+    line.remove_prefix(word.size());
+  }
+}
+
+}  // namespace
+
+std::vector<ShortTransform> parse_text_transforms(std::string_view text, const std::string& file) {
+  std::vector<ShortTransform> transforms;
+  std::vector<double> numbers;
+  double length = 0, band_start = 0, scale = 1;
+  for (int number = 1; !text.empty(); ++number) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.starts_with('%')) {
+      line.remove_prefix(std::min(line.find_first_not_of("% \t"), line.size()));
+      const auto key = line.substr(0, line.find_first_of(" \t:="));
+      line.remove_prefix(key.size());
+      line.remove_prefix(std::min(line.find_first_not_of(" \t:="), line.size()));
+      if (key != "gps" && key != "length" && key != "band_start" && key != "scale") continue;
+      if (!numbers_of(line, numbers) || numbers.size() != 1)
+        throw bad_input("{}: line {}: expected a number after {}", file, number, key);
+      if (key == "length") length = numbers[0];
+      if (key == "band_start") band_start = numbers[0];
+      if (key == "scale") scale = numbers[0];
+      if (key != "gps") continue;
+      if (!(length > 0 && length < 1e7) || !(band_start >= 0 && band_start < 1e6))
+        throw bad_input("{}: line {}: expected length (s) and band_start (Hz) before gps", file, number);
+      transforms.push_back({numbers[0], length, static_cast<std::size_t>(std::llround(band_start * length)), {}});
+      continue;
+    }
+    if (!numbers_of(line, numbers)) throw bad_input("{}: line {}: expected re im", file, number);
+    if (numbers.empty()) continue;
+    if (numbers.size() != 2 || transforms.empty())
+      throw bad_input("{}: line {}: expected re im after a line % gps, found {} numbers", file, number, numbers.size());
+    transforms.back().bins.push_back(scale * std::complex<double>(numbers[0], numbers[1]));
   }
   return transforms;
 }

@@ -2,6 +2,7 @@
 
 #include <complex>
 #include <cstddef>
+#include <string_view>
 
 #include "observation.hpp"
 
@@ -18,6 +19,11 @@ struct ShortTransform {
 };
 /// SFT files, versions 2 and 3 (the latter with the detector's name in the header; data the same). Throws bad input.
 std::vector<ShortTransform> parse_sft(std::span<const std::byte> bytes, const std::string& file);
+
+/// Text dumps of transforms: header lines "% gps T", "% length T", "% band_start F" and "% scale S" hold until the next
+/// of their kind, a "% gps" begins a transform, and every other line is one bin, "re im". Throws bad input naming the
+/// line.
+std::vector<ShortTransform> parse_text_transforms(std::string_view text, const std::string& file);
 
 /// Series of `N` samples of interval dt from GPS `start`: of each transform the bins of the band, as the lower half of
 /// an analytic spectrum, transformed back; the middle half of each stretch is taken where transforms overlap by half.
