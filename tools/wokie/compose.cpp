@@ -51,19 +51,39 @@ std::optional<Phrase> analyse(const Lexicon& lexicon, const std::string& languag
   return out;
 }
 
+/// How a part of a phrase is looked up.
+struct Part {
+  bool modifier;     ///< keeps its number; German adjectives lose their ending
+  bool may_be_long;  ///< translations of several words will do: "final" + "Bronze Age"
+};
+
+std::vector<std::string> part_keys(const Lexicon& lexicon, const std::string& from, const std::string& word,
+                                   bool modifier) {
+  std::vector<std::string> keys = dictionary_keys(word, short_code(from));
+  if (!modifier || from != "deu") return keys;
+  for (const std::string_view ending : {"er", "es", "en", "e"})
+    if (word.size() > ending.size() + 2 && word.ends_with(ending)) {
+      const std::string stem = word.substr(0, word.size() - ending.size());
+      if (lexicon.has_word(from, stem)) keys.insert(keys.begin(), stem);  // "frühe" is early, hardly earliness
+      break;
+    }
+  return keys;
+}
+
 std::vector<Translation> best(const Lexicon& lexicon, const std::string& from, const std::string& to,
-                              const std::string& word, std::size_t count, bool keep_number) {
+                              const std::string& word, std::size_t count, Part part) {
   std::vector<Translation> found;
   bool plural_source = false;
-  for (const std::string& key : dictionary_keys(word, short_code(from))) {
+  for (const std::string& key : part_keys(lexicon, from, word, part.modifier)) {
     found = word_translations(lexicon, from, to, key, true, true);
     if (!found.empty()) break;
     plural_source = true;  // the word itself is not listed, its singular is
   }
-  if (plural_source && keep_number && is_romance(short_code(to)))
+  if (plural_source && part.modifier && is_romance(short_code(to)))
     for (Translation& t : found)
       if (t.text.find(' ') == std::string::npos) t.text = plural(t.text, short_code(to));
-  std::erase_if(found, [](const Translation& t) { return t.text.find(' ') != std::string::npos; });
+  if (!part.may_be_long)
+    std::erase_if(found, [](const Translation& t) { return t.text.find(' ') != std::string::npos; });
   if (found.size() > count) found.resize(count);
   return found;
 }
@@ -180,13 +200,16 @@ std::vector<Proposal> compose(const Lexicon& lexicon, const SourceText& source, 
     Translation unit;
     double score;
   };
+  // "spätarchaisch" is an adjective as a whole; other heads are nouns.
+  const bool adjective_head = source.language == "de" && words(source.text).size() == 1 && target != "de";
   std::vector<Partial> beam;
-  for (const Translation& head : best(lexicon, from, to, phrase->head, width, false))
-    if (head.pos != pos_verb && head.pos != pos_adjective && (target != "de" || initial_is_upper(head.text)))
+  for (const Translation& head : best(lexicon, from, to, phrase->head, width, {false, target == "en"}))
+    if (head.pos != pos_verb && (head.pos != pos_adjective || adjective_head) &&
+        (target != "de" || initial_is_upper(head.text)))
       beam.push_back({head, head.probability});
   for (auto modifier = phrase->modifiers.rbegin(); modifier != phrase->modifiers.rend(); ++modifier) {
     std::vector<Partial> next;
-    for (const Translation& translated : best(lexicon, from, to, *modifier, width, true)) {
+    for (const Translation& translated : best(lexicon, from, to, *modifier, width, {true, false})) {
       if (translated.pos == pos_verb) continue;
       for (const Partial& partial : beam)
         for (Joined& joined : join_pair(lexicon, translated, partial.unit, target)) {

@@ -8,6 +8,9 @@
 #include <set>
 #include <unordered_map>
 
+#include <nlohmann/json.hpp>
+
+#include "cli/error.hpp"
 #include "labels.hpp"
 #include "language.hpp"
 #include "metrics.hpp"
@@ -202,6 +205,7 @@ class Collector {
           Pair& with = pair(p.owner, b_[j].owner);
           // Equal strings of different languages are often names or loans: they count as equal, not as preferred.
           raise(with, exact_any, same_language(p, b_[j]) ? 1.0 : 0.8);
+          if (!same_language(p, b_[j])) raise(with, translated, 0.9), raise(with, translated_back, 0.9);
           if (p.preferred && b_[j].preferred && same_language(p, b_[j])) raise(with, exact_preferred, 1);
         }
       if (const auto found = number.find(p.number); found != number.end())
@@ -317,14 +321,20 @@ class Collector {
 #pragma omp parallel for schedule(dynamic, 64)
     for (std::size_t n = 0; n < list.size(); ++n) {
       Pair& p = *list[n];
+      std::map<std::string, bool> equal;  // by common language
       for (const std::size_t i : of_left[p.left])
         for (const std::size_t j : of_right[p.right]) {
           if (!same_language(a_[i], b_[j])) continue;
+          equal[a_[i].language] |= a_[i].number == b_[j].number;
           raise(p, shared_language, 1);
           raise(p, token_overlap, overlap(a_[i].tokens, b_[j].tokens, vocabulary, documents));
           raise(p, jaro, jaro_winkler(a_[i].folded, b_[j].folded));
           raise(p, substring, isub(a_[i].folded, b_[j].folded));
         }
+      if (!equal.empty())
+        p.features[equal_share] =
+            static_cast<double>(std::count_if(equal.begin(), equal.end(), [](const auto& e) { return e.second; })) /
+            static_cast<double>(equal.size());
     }
   }
 
@@ -374,9 +384,9 @@ double sigmoid(double x) {
 }  // namespace
 
 std::vector<std::string> feature_names() {
-  return {"exact_preferred", "exact_any", "exact_number",   "token_overlap",   "trigram_cosine",
-          "jaro_winkler",    "isub",      "translated",     "translated_back", "definition",
-          "parents",         "children",  "shared_language"};
+  return {"exact_preferred", "exact_any", "exact_number",    "token_overlap",   "trigram_cosine",
+          "jaro_winkler",    "isub",      "translated",      "translated_back", "definition",
+          "parents",         "children",  "shared_language", "equal_share"};
 }
 
 double MatchModel::operator()(const std::array<double, feature_count>& features) const {
@@ -403,6 +413,29 @@ MatchModel MatchModel::shipped() {
   model.weight[children] = 0.6;
   model.weight[shared_language] = -0.6;
   return model;
+}
+
+MatchModel MatchModel::from_json(std::string_view text, const std::string& name) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) throw bad_input("{}: expected a JSON object of weights", name);
+  MatchModel model;
+  const std::vector<std::string> names = feature_names();
+  for (std::size_t f = 0; f < feature_count + std::size_t{1}; ++f) {
+    const std::string key = f == feature_count ? "intercept" : names[f];
+    if (!json.contains(key) || !json[key].is_number()) throw bad_input("{}: no weight for \"{}\"", name, key);
+    (f == feature_count ? model.intercept : model.weight[f]) = json[key].get<double>();
+  }
+  if (json.size() != feature_count + std::size_t{1}) throw bad_input("{}: weights of unknown features", name);
+  return model;
+}
+
+std::string MatchModel::to_json() const {
+  nlohmann::ordered_json json;
+  json["intercept"] = intercept;
+  const std::vector<std::string> names = feature_names();
+  for (std::size_t f = 0; f < feature_count; ++f)
+    json[names[f]] = weight[f];
+  return json.dump(1) + "\n";
 }
 
 MatchModel MatchModel::fit(const std::vector<Pair>& pairs, const std::vector<bool>& right) {
@@ -576,12 +609,18 @@ std::vector<std::size_t> one_to_one(const std::vector<Pair>& pairs, const std::v
       continue;
     }
     std::vector<double> gain(rows.size() * columns.size(), 0);
+    double least = 0.999;
+    for (const std::size_t i : members)
+      least = std::min(least, std::clamp(pairs[i].similarity, 0.01, 0.999));
+    const double floor = std::min(0.0, std::log(least / (1 - least)) - 0.1);
     std::map<Key, std::size_t> which;
     for (const std::size_t i : members) {
       const auto r = static_cast<std::size_t>(std::lower_bound(rows.begin(), rows.end(), pairs[i].left) - rows.begin());
       const auto c =
           static_cast<std::size_t>(std::lower_bound(columns.begin(), columns.end(), pairs[i].right) - columns.begin());
-      gain[r * columns.size() + c] = pairs[i].similarity;
+      // Log-odds: the likeliest assignment as a whole, in which a sure pair is not given up for two fair ones.
+      const double p = std::clamp(pairs[i].similarity, 0.01, 0.999);
+      gain[r * columns.size() + c] = std::max(std::log(p / (1 - p)) - floor, 1e-6);
       which[{r, c}] = i;
     }
     const auto assigned = best_assignment(gain, rows.size(), columns.size());

@@ -26,6 +26,7 @@ enum Feature : std::size_t {
   parents,          ///< best label evidence between parents
   children,         ///< best label evidence between children
   shared_language,  ///< 1 if the two have labels in a common language
+  equal_share,      ///< share of the common languages in which labels are equal but for number
   feature_count
 };
 std::vector<std::string> feature_names();
@@ -47,6 +48,9 @@ struct MatchModel {
   std::array<double, feature_count> weight{};
   double operator()(const std::array<double, feature_count>& features) const;
   static MatchModel shipped();
+  /// From and to {"intercept": x, "FEATURE": x, ...}; unknown or missing names are bad input.
+  static MatchModel from_json(std::string_view text, const std::string& name);
+  std::string to_json() const;
   /// Fits by iteratively reweighted least squares with ridge 1; `right` per pair.
   static MatchModel fit(const std::vector<Pair>& pairs, const std::vector<bool>& right);
 };

@@ -6,6 +6,7 @@
 #include "alignment_files.hpp"
 #include "cli/command.hpp"
 #include "document.hpp"
+#include "io/bytes.hpp"
 #include "match.hpp"
 #include "resources.hpp"
 #include "unicode.hpp"
@@ -15,7 +16,7 @@ using namespace fachwerk::wokie;
 
 int main(int argc, char** argv) {
   std::string a, b, out, format, lexicon_file, dict_dir = default_dict_dir, mode_dir = default_mode_dir,
-                                               selection = "hungarian", train;
+                                               selection = "hungarian", train, model_file, save_model;
   std::vector<std::string> engines = {"dict", "pivot", "compose"}, tm;
   double threshold = 0.6;
   bool types = false;
@@ -35,25 +36,28 @@ int main(int argc, char** argv) {
           "reference alignment of A and B first.",
       .arguments = {cli::input("A", a, "first thesaurus"), cli::input("B", b, "second thesaurus"),
                     cli::output("OUT", out, "alignment")},
-      .options = {{"--format",
-                   &format,
-                   "of OUT; by its extension otherwise (.rdf, .ttl skos, .tsv sssom, .csv), else hdf5",
-                   {.choices = {"rdf", "skos", "sssom", "csv", "hdf5"}}},
-                  {"--threshold", &threshold, "similarity from which a pair counts", {.minimum = 0, .maximum = 1}},
-                  {"--selection",
-                   &selection,
-                   "one-to-one with the greatest sum, by descending similarity, or all",
-                   {.choices = {"hungarian", "greedy", "many"}}},
-                  {"--types", &types, "broadMatch and narrowMatch for pairs that share their head word only"},
-                  {"--engines",
-                   &engines,
-                   "translators for labels of different languages; none",
-                   {.choices = {"dict", "pivot", "compose", "cognate", "apertium", "none"}}},
-                  {"--tm", &tm, "translation memory: TMX, CSV, TSV, thesaurus", {.value_name = "FILE"}},
-                  {"--train", &train, "reference alignment to fit the model to", {.value_name = "FILE"}},
-                  {"--lexicon", &lexicon_file, "compiled lexicon of wokie-lexicon", {.value_name = "FILE"}},
-                  {"--dict-dir", &dict_dir, "folder of dictd dictionaries", {.value_name = "DIR"}},
-                  {"--mode-dir", &mode_dir, "folder of Apertium modes", {.value_name = "DIR"}}},
+      .options =
+          {{"--format",
+            &format,
+            "of OUT; by its extension otherwise (.rdf, .ttl skos, .tsv sssom, .csv), else hdf5",
+            {.choices = {"rdf", "skos", "sssom", "csv", "hdf5"}}},
+           {"--threshold", &threshold, "similarity from which a pair counts", {.minimum = 0, .maximum = 1}},
+           {"--selection",
+            &selection,
+            "one-to-one with the greatest sum, by descending similarity, or all",
+            {.choices = {"hungarian", "greedy", "many"}}},
+           {"--types", &types, "broadMatch and narrowMatch for pairs that share their head word only"},
+           {"--engines",
+            &engines,
+            "translators for labels of different languages; none",
+            {.choices = {"dict", "pivot", "compose", "cognate", "apertium", "none"}}},
+           {"--tm", &tm, "translation memory: TMX, CSV, TSV, thesaurus", {.value_name = "FILE"}},
+           {"--train", &train, "reference alignment to fit the model to", {.value_name = "FILE"}},
+           {"--model", &model_file, "weights of the evidence, as --save-model writes them", {.value_name = "FILE"}},
+           {"--save-model", &save_model, "write the weights used, as JSON", {.value_name = "FILE"}},
+           {"--lexicon", &lexicon_file, "compiled lexicon of wokie-lexicon", {.value_name = "FILE"}},
+           {"--dict-dir", &dict_dir, "folder of dictd dictionaries", {.value_name = "DIR"}},
+           {"--mode-dir", &mode_dir, "folder of Apertium modes", {.value_name = "DIR"}}},
       .examples = {{"wokie-match a.rdf b.rdf alignment.rdf", "Alignment API RDF"},
                    {"wokie-convert a.ttl - | wokie-translate --to en - - | wokie-match - b.h5 align.rdf",
                     "translate, then match"},
@@ -105,7 +109,8 @@ int main(int argc, char** argv) {
         session.warn("no dictionaries: labels of different languages are compared as they are");
     }
     std::vector<Pair> pairs = candidate_pairs(l, r, translate);
-    MatchModel model = MatchModel::shipped();
+    MatchModel model = model_file.empty() ? MatchModel::shipped()
+                                          : MatchModel::from_json(formats::File::open(model_file).text(), model_file);
     if (!train.empty()) {
       std::set<std::pair<std::string, std::string>> reference;
       for (const Mapping& m : load_alignment(train))
@@ -118,6 +123,11 @@ int main(int argc, char** argv) {
       if (std::find(correct.begin(), correct.end(), true) == correct.end())
         throw bad_input("{}: none of its pairs is a candidate of {} and {}", train, left.name, right.name);
       model = MatchModel::fit(pairs, correct);
+    }
+    if (!save_model.empty()) {
+      formats::Sink sink = formats::Sink::create(save_model, session.force, false);
+      sink.write(std::string_view(model.to_json()));
+      sink.commit();
     }
     MatchOptions options{.threshold = threshold, .hierarchy_types = types};
     options.selection = selection == "greedy" ? MatchOptions::Selection::greedy
