@@ -87,6 +87,48 @@ std::vector<Proposal> Memory::look_up(const SourceText& source, const std::strin
   if (const auto found = exact_.find({source.language, target, key}); found != exact_.end())
     for (const std::string& text : found->second)
       out.push_back({text, "tm", 1.0 / static_cast<double>(found->second.size()), false});
+  return out.empty() ? near(source, target, key) : out;
+}
+
+namespace {
+
+/// 1 - edit distance over words / longer length; words that differ in number only count as half an edit.
+double word_similarity(const std::vector<std::string>& a, const std::vector<std::string>& b,
+                       const std::string& language) {
+  std::vector<double> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j)
+    row[j] = static_cast<double>(j);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    double diagonal = row[0];
+    row[0] = static_cast<double>(i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const double change = a[i - 1] == b[j - 1]                                                 ? 0
+                            : number_stem(a[i - 1], language) == number_stem(b[j - 1], language) ? 0.5
+                                                                                                 : 1;
+      const double best = std::min({row[j] + 1, row[j - 1] + 1, diagonal + change});
+      diagonal = row[j];
+      row[j] = best;
+    }
+  }
+  return 1 - row.back() / static_cast<double>(std::max<std::size_t>({a.size(), b.size(), 1}));
+}
+
+}  // namespace
+
+std::vector<Proposal> Memory::near(const SourceText& source, const std::string& target, const std::string& key) const {
+  const std::vector<std::string> wanted = words(key);
+  if (wanted.size() < 3) return {};  // of two words, half an edit is too much already
+  std::vector<Proposal> out;
+  for (auto at = exact_.lower_bound({source.language, target, ""});
+       at != exact_.end() && at->first.from == source.language && at->first.to == target; ++at) {
+    const double similarity = word_similarity(wanted, words(at->first.text), source.language);
+    if (similarity < 0.85) continue;
+    for (const std::string& text : at->second)
+      out.push_back({text, "tm", similarity, false, 0.5});
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Proposal& a, const Proposal& b) { return a.probability > b.probability; });
+  if (out.size() > 3) out.resize(3);
   return out;
 }
 

@@ -36,9 +36,11 @@ class Memory {
   void add(const std::string& from_language, const std::string& from, const std::string& to_language,
            const std::string& to);
   bool empty() const { return exact_.empty(); }
+  /// The exact hits, else the near ones (word edit similarity 0.85 or more, the best three), which vote by half.
   std::vector<Proposal> look_up(const SourceText& source, const std::string& target) const;
 
  private:
+  std::vector<Proposal> near(const SourceText& source, const std::string& target, const std::string& key) const;
   struct Key {
     std::string from, to, text;
     auto operator<=>(const Key&) const = default;

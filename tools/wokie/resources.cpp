@@ -100,14 +100,45 @@ void add_tmx(Memory& memory, std::string_view text) {
   }
 }
 
+/// TBX-Basic: every <termEntry> or <conceptEntry> with its <langSet> or <langSec xml:lang> and their <term>.
+void add_tbx(Memory& memory, std::string_view text) {
+  const auto next = [&](std::size_t from, std::initializer_list<std::string_view> tags) {
+    std::size_t first = std::string_view::npos;
+    for (const std::string_view tag : tags)
+      first = std::min(first, text.find(tag, from));
+    return first;
+  };
+  for (std::size_t at = next(0, {"<termEntry", "<conceptEntry"}); at != std::string_view::npos;) {
+    const std::size_t end = std::min(next(at, {"</termEntry", "</conceptEntry"}), text.size());
+    std::vector<std::pair<std::string, std::string>> terms;
+    for (std::size_t set = next(at, {"<langSet", "<langSec"}); set < end;) {
+      const std::size_t after = std::min(next(set + 1, {"<langSet", "<langSec"}), end);
+      const std::size_t lang = text.find("lang=\"", set), close = text.find('"', lang + 6);
+      for (std::size_t term = text.find("<term>", set); term < after && close < term;
+           term = text.find("<term>", term + 1)) {
+        const std::size_t stop = text.find("</term>", term);
+        if (stop >= after) break;
+        terms.emplace_back(short_code(split(canonical_tag(text.substr(lang + 6, close - lang - 6)), '-')[0]),
+                           nfc(xml_unescaped(std::string(text.substr(term + 6, stop - term - 6)))));
+      }
+      set = after;
+    }
+    for (const auto& [from, a] : terms)
+      for (const auto& [to, b] : terms)
+        if (from != to) memory.add(from, a, to, b);
+    at = next(end, {"<termEntry", "<conceptEntry"});
+  }
+}
+
 }  // namespace
 
 void add_memory(Memory& memory, const std::string& path) {
-  if (path.ends_with(".tmx") || path.ends_with(".csv") || path.ends_with(".tsv")) {
+  if (path.ends_with(".tmx") || path.ends_with(".tbx") || path.ends_with(".csv") || path.ends_with(".tsv")) {
     const formats::File file = formats::File::open(path);
     const std::string_view text = file.text();
     if (const auto error = utf8_error(text)) throw bad_input("{}: byte {} is not UTF-8", path, *error);
     if (path.ends_with(".tmx")) return add_tmx(memory, text);
+    if (path.ends_with(".tbx")) return add_tbx(memory, text);
     const char delimiter = path.ends_with(".tsv") ? '\t' : ',';
     const auto rows = csv_rows(text, delimiter);
     if (!rows.empty() && (rows[0].empty() || rows[0][0] != "uri")) {

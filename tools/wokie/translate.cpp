@@ -29,6 +29,7 @@ struct Work {
   std::vector<std::string> source_tags;  ///< as spelled, for prompts
   std::vector<Item> items, known;
   std::size_t without_source = 0;
+  std::map<std::int64_t, std::int64_t> qualifier;  ///< source text -> the text of its qualifier, also a source text
 };
 
 class Translator {
@@ -50,6 +51,21 @@ class Translator {
     if (options_.from.empty()) return true;
     return std::any_of(options_.from.begin(), options_.from.end(),
                        [&](const std::string& from) { return matches_language(tag, from, options_.exact_tags); });
+  }
+
+  /// The text in brackets behind a label is translated by itself.
+  static void add_qualifier(Work& work, std::map<std::pair<std::string, std::string>, std::int64_t>& number,
+                            std::int64_t source) {
+    const SourceText& own = work.sources[static_cast<std::size_t>(source)];
+    const std::string inside = split_qualifier(own.text).qualifier;
+    if (inside.empty()) return;
+    const auto [at, added] = number.try_emplace({own.language, inside}, static_cast<std::int64_t>(work.sources.size()));
+    const SourceText text{own.language, inside};
+    if (added) {
+      work.source_tags.push_back(work.source_tags[static_cast<std::size_t>(source)]);
+      work.sources.push_back(text);
+    }
+    work.qualifier[source] = at->second;
   }
 
   Work collect(const Thesaurus& thesaurus, const std::string& target) const {
@@ -76,6 +92,7 @@ class Translator {
             if (added) {
               work.sources.push_back({base_of(tag), nfc(text)});
               work.source_tags.push_back(tag);
+              add_qualifier(work, number, at->second);
             }
             if (std::find(item.sources.begin(), item.sources.end(), at->second) == item.sources.end()) {
               item.sources.push_back(at->second);
@@ -106,6 +123,24 @@ class Translator {
               out.push_back({std::move(*compound), p.voter, s, p.probability, false, 0, -1, p.factor});
         }
     return out;
+  }
+
+  /// " (Material)" where most sources of the item have a qualifier and the text has none; symbols and numbers stay.
+  std::string translated_qualifier(const Work& work, const Item& item,
+                                   const std::vector<std::vector<Proposal>>& proposals, const std::string& target,
+                                   const Reliability& reliability) const {
+    Item inner{item.concept_index, item.property, {}};
+    for (const std::int64_t s : item.sources)
+      if (const auto found = work.qualifier.find(s); found != work.qualifier.end())
+        inner.sources.push_back(found->second);
+    if (inner.sources.empty() || 2 * inner.sources.size() < item.sources.size()) return {};
+    const std::string& first = work.sources[static_cast<std::size_t>(inner.sources.front())].text;
+    if (code_points(first).size() <= 2 || all_upper(first) || first.find_first_of("0123456789") != std::string::npos)
+      return " (" + first + ")";
+    std::vector<Candidate> candidates = candidates_of(inner, proposals, target);
+    const std::vector<Vote> votes = weighted_vote(candidates, work.sources, reliability, target);
+    if (votes.empty()) return {};
+    return " (" + votes.front().text + ")";
   }
 
   const std::string* forced(const Work& work, const Item& item, const std::string& target) const {
@@ -148,6 +183,14 @@ class Translator {
       record.candidates = options_.original_policy ? ordered_[i] : candidates_of(item, proposals, target_base);
       votes.emplace_back();
       decide(thesaurus, work, item, target_base, reliability, convention, calibrated, record, votes.back());
+      if (!options_.original_policy && record.method == Method::primary && !record.text.empty() &&
+          split_qualifier(record.text).qualifier.empty()) {
+        const std::string inside = translated_qualifier(work, item, proposals, target_base, reliability);
+        if (!inside.empty()) {
+          record.text += inside;
+          record.candidates.push_back({record.text, "qualified", item.sources.front(), 1.0, false});
+        }
+      }
       name_labels(thesaurus, item, record);
       records.push_back(std::move(record));
     }
@@ -467,13 +510,23 @@ class Translator {
       if (!free(record.text) &&
           !homonym_in_source(thesaurus, taken.at({scheme, lower(record.text)}), record.concept_index)) {
         bool replaced_by_next = false;
-        for (std::size_t v = 1; v < votes[i].size() && !replaced_by_next; ++v) {
+        const bool may_change = options_.disambiguate != Disambiguate::report;
+        for (std::size_t v = 1; v < votes[i].size() && may_change && !replaced_by_next; ++v) {
           const std::string next = in_convention(votes[i][v].text, target_base, convention);
           if (votes[i][v].score < 0.5 * votes[i][0].score || !free(next)) continue;
           record.text = next;
           record.confidence *= 0.7;
           record.reason = "first choice taken by another concept";
           replaced_by_next = true;
+        }
+        if (!replaced_by_next && options_.disambiguate == Disambiguate::qualifier) {
+          const std::string broader = broader_label(thesaurus, record, records, target);
+          if (!broader.empty() && free(record.text + " (" + broader + ")")) {
+            record.text += " (" + broader + ")";
+            record.candidates.push_back({record.text, "qualified", -1, 1.0, false});
+            record.reason = "told apart by its broader concept";
+            replaced_by_next = true;
+          }
         }
         if (!replaced_by_next) {
           record.reason = "same label as another concept";
@@ -483,6 +536,19 @@ class Translator {
       }
       taken.emplace(std::pair{scheme, lower(record.text)}, record.concept_index);
     }
+  }
+
+  /// The label of a broader concept in the target language: there already, or made in this run.
+  std::string broader_label(const Thesaurus& thesaurus, const TranslationRecord& record,
+                            const std::vector<TranslationRecord>& records, const std::string& target) const {
+    for (const std::int64_t b : thesaurus.broader.list(static_cast<std::size_t>(record.concept_index))) {
+      const auto there = texts_of(graph_, thesaurus, static_cast<std::size_t>(b), Property::pref_label, target);
+      if (!there.empty()) return there.front();
+      for (const TranslationRecord& other : records)
+        if (other.concept_index == b && other.property == Property::pref_label && !other.text.empty())
+          return other.text;
+    }
+    return {};
   }
 
   bool homonym_in_source(const Thesaurus& thesaurus, std::int64_t a, std::int64_t b) const {

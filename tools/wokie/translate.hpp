@@ -24,6 +24,8 @@ using Proposer =
 using Glossary = std::map<std::pair<std::string, std::string>, std::map<std::string, std::string>>;
 
 enum class Overwrite { none, own, all };
+/// What a preferred label becomes that another concept of the scheme has already and no candidate can replace.
+enum class Disambiguate { candidate, qualifier, report };
 enum class LowConfidence { skip, alt_label, note, flag };
 
 struct TranslateOptions {
@@ -36,6 +38,7 @@ struct TranslateOptions {
   double min_confidence = 0;
   LowConfidence low_confidence = LowConfidence::skip;
   Overwrite overwrite = Overwrite::none;
+  Disambiguate disambiguate = Disambiguate::candidate;
   bool exact_tags = false;
   bool chain_targets = false;
   bool shared_words = false;  ///< words that languages share vote, and stand in where nothing else is found

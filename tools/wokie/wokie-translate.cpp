@@ -28,7 +28,7 @@ struct Options {
   std::vector<std::string> to, from, properties = {"prefLabel"}, primary = {"offline"}, tm, endpoint, rate, concurrency,
                                      service_def, also;
   std::string llm = "none", strategy = "individual", policy = "consensus", context, overwrite = "none",
-              low_confidence = "skip";
+              low_confidence = "skip", disambiguate = "candidate", prices;
   std::string lexicon, dict_dir = default_dict_dir, mode_dir = default_mode_dir, glossary, cache, key_file, prompts,
                        review, apply_review;
   std::string provenance, untagged, lang_match = "prefix";
@@ -82,6 +82,7 @@ class Run {
 
   void run() {
     check();
+    read_prices();
     document_ = load_document(options_.in, {.format = options_.from_format, .base = options_.base});
     const ThesaurusOptions view = view_options();
     const Thesaurus thesaurus = thesaurus_of(document_.graph, view);
@@ -315,11 +316,32 @@ class Run {
     providers_.model = &model_;
   }
 
+  /// USD per million tokens (in, out) or characters: the user's file, else the list prices that are known here.
+  std::optional<std::pair<double, double>> price(const std::string& name) const {
+    const auto own = prices_.find(name);
+    return own != prices_.end() ? own->second : price_of(name);
+  }
+
+  void read_prices() {
+    if (options_.prices.empty()) return;
+    const auto json = nlohmann::json::parse(formats::File::open(options_.prices).text(), nullptr, false);
+    if (!json.is_object()) throw bad_input("{}: expected a JSON object of prices", options_.prices);
+    for (const auto& [name, value] : json.items()) {
+      const bool pair = value.is_object() && value.contains("in") && value["in"].is_number();
+      if (!pair && !value.is_number())
+        throw bad_input("{}: \"{}\": expected a number or {{\"in\": x, \"out\": x}}", options_.prices, name);
+      const double in = pair ? value["in"].get<double>() : value.get<double>();
+      const double out = pair && value.contains("out") && value["out"].is_number() ? value["out"].get<double>() : 0;
+      if (!(in >= 0) || !(out >= 0)) throw bad_input("{}: \"{}\": a price is not negative", options_.prices, name);
+      prices_[name] = {in, out};
+    }
+  }
+
   double model_cost() const {
-    const auto price = price_of(model_service_->model());
-    if (!price) return 0;
-    return (static_cast<double>(model_service_->prompt_bytes) / 4 * price->first +
-            static_cast<double>(model_service_->reply_bytes) / 4 * price->second) /
+    const auto each = price(model_service_->model());
+    if (!each) return 0;
+    return (static_cast<double>(model_service_->prompt_bytes) / 4 * each->first +
+            static_cast<double>(model_service_->reply_bytes) / 4 * each->second) /
            1e6;
   }
 
@@ -344,6 +366,9 @@ class Run {
     how.overwrite = options_.overwrite == "all"   ? Overwrite::all
                     : options_.overwrite == "own" ? Overwrite::own
                                                   : Overwrite::none;
+    how.disambiguate = options_.disambiguate == "qualifier" ? Disambiguate::qualifier
+                       : options_.disambiguate == "report"  ? Disambiguate::report
+                                                            : Disambiguate::candidate;
     how.exact_tags = options_.lang_match == "exact";
     how.chain_targets = options_.chain_targets;
     how.shared_words = std::any_of(options_.primary.begin(), options_.primary.end(),
@@ -500,9 +525,9 @@ class Run {
     if (journal_.is_open()) journal_.remove();
   }
 
-  static double cost_of(const OnlineService& service) {
-    const auto price = price_of(service.settings().name);
-    return price ? static_cast<double>(service.use().chars) * price->first / 1e6 : 0;
+  double cost_of(const OnlineService& service) const {
+    const auto each = price(service.settings().name);
+    return each ? static_cast<double>(service.use().chars) * each->first / 1e6 : 0;
   }
 
   void report(const TranslateResult& result) {
@@ -543,7 +568,7 @@ class Run {
                             use.failures, use.cached, model_service_->prompt_bytes,
                             use.failures > 0 ? use.last_error : std::string("ok")});
       summary.add("model calls", result.model_calls);
-      if (price_of(model_service_->model())) summary.add("estimated cost", model_cost(), "USD");
+      if (price(model_service_->model())) summary.add("estimated cost", model_cost(), "USD");
     }
     if (!table.rows.empty()) summary.add(table);
     if (cost_reached_)
@@ -577,10 +602,10 @@ class Run {
     session_.summary.add("prompt tokens at most", bytes / 4);
     double cost = 0;
     for (const std::string& name : options_.primary)
-      if (const auto price = price_of(name)) cost += static_cast<double>(characters) * price->first / 1e6;
+      if (const auto each = price(name)) cost += static_cast<double>(characters) * each->first / 1e6;
     if (const std::size_t colon = options_.llm.find(':'); colon != std::string::npos)
-      if (const auto price = price_of(options_.llm.substr(colon + 1)))
-        cost += static_cast<double>(bytes) / 4 * price->first / 1e6;
+      if (const auto each = price(options_.llm.substr(colon + 1)))
+        cost += static_cast<double>(bytes) / 4 * each->first / 1e6;
     session_.summary.add("estimated cost", cost, "USD");
   }
 
@@ -597,6 +622,7 @@ class Run {
   Answers cache_, journal_, engine_answers_;
   AnswerStores stores_;
   Providers providers_;
+  std::map<std::string, std::pair<double, double>> prices_;
   bool cost_reached_ = false;
 };
 
@@ -691,6 +717,14 @@ int main(int argc, char** argv) {
            {"--resume", &o.resume, "continue a run that was killed, from OUT.journal"},
            {"--dry-run", &o.dry_run, "count and estimate the cost; write nothing"},
            {"--max-cost", &o.max_cost, "ask the model no more beyond this", {.unit = "USD", .minimum = 0}},
+           {"--disambiguate",
+            &o.disambiguate,
+            "when another concept has the label: take the next candidate, else add the broader label; or only report",
+            {.choices = {"candidate", "qualifier", "report"}}},
+           {"--prices",
+            &o.prices,
+            "JSON {NAME: {in, out} or number}: USD per million tokens or characters",
+            {.value_name = "FILE"}},
            {"--endpoint", &o.endpoint, "base URL of a service", {.value_name = "NAME=URL"}},
            {"--service-def", &o.service_def, "definition of a generic service", {.value_name = "NAME=FILE"}},
            {"--key-file", &o.key_file, "file of NAME_API_KEY=... lines", {.value_name = "FILE"}},
