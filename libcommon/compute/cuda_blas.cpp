@@ -55,29 +55,10 @@ struct Functions<float> {
   }
 };
 
-struct Cublas {
-  Library library{"libcublas.so." + std::to_string(CUBLAS_VER_MAJOR)};
-  Functions<double> in_double{library};
-  Functions<float> in_float{library};
-  decltype(cublasCreate_v2)* create;
-  Handles<cublasHandle_t> handles;
-
-  Cublas() { library.bind(create, "cublasCreate_v2"); }
-
-  cublasHandle_t handle(Device device) {
-    detail::activate(device);
-    return handles.of(device, [&] {
-      cublasHandle_t handle = nullptr;
-      check_status(create(&handle), "cuBLAS", "start");
-      return handle;
-    });
-  }
-  const Functions<double>& functions(double) const { return in_double; }
-  const Functions<float>& functions(float) const { return in_float; }
-};
+using Cublas = TwoPrecisions<Functions, cublasHandle_t>;
 
 Cublas& cublas() {
-  static Cublas& library = *new Cublas;  // never destroyed: see Handles
+  static Cublas& library = *new Cublas("libcublas.so." + std::to_string(CUBLAS_VER_MAJOR), "cuBLAS", "cublasCreate_v2");
   return library;
 }
 
@@ -105,7 +86,7 @@ void call(Device device, const char* what, Function* function, Arguments... argu
 
 template <class T>
 void gemm_of(std::size_t count, blas::Steps steps, T alpha, Matrix<const T> a, Matrix<const T> b, T beta, Matrix<T> c) {
-  call(c.device, "gemm", cublas().functions(T()).gemm, op(b), op(a), narrow(c.columns), narrow(c.rows),
+  call(c.device, "gemm", cublas().functions<T>().gemm, op(b), op(a), narrow(c.columns), narrow(c.rows),
        narrow(a.columns), &alpha, b.data, lead(b), static_cast<long long>(steps.b), a.data, lead(a),
        static_cast<long long>(steps.a), &beta, c.data, lead(c), static_cast<long long>(steps.c), narrow(count));
 }
@@ -113,7 +94,7 @@ void gemm_of(std::size_t count, blas::Steps steps, T alpha, Matrix<const T> a, M
 template <class T>
 void syrk_of(T alpha, Matrix<const T> a, T beta, Matrix<T> c) {
   // Stored row-major n x k is column-major k x n: C = A A^T = G^T G. The row-major lower triangle is the upper one.
-  call(c.device, "syrk", cublas().functions(T()).syrk, CUBLAS_FILL_MODE_UPPER, a.transposed ? CUBLAS_OP_N : CUBLAS_OP_T,
+  call(c.device, "syrk", cublas().functions<T>().syrk, CUBLAS_FILL_MODE_UPPER, a.transposed ? CUBLAS_OP_N : CUBLAS_OP_T,
        narrow(c.rows), narrow(a.columns), &alpha, a.data, lead(a), &beta, c.data, lead(c));
 }
 
@@ -121,29 +102,29 @@ template <class T>
 void trsm_of(blas::Triangle stored, Matrix<const T> l, Matrix<T> b) {
   const T one = 1;
   // L X = B is X^T L^T = B^T.
-  call(b.device, "trsm", cublas().functions(T()).trsm, CUBLAS_SIDE_RIGHT,
+  call(b.device, "trsm", cublas().functions<T>().trsm, CUBLAS_SIDE_RIGHT,
        stored == blas::Triangle::lower ? CUBLAS_FILL_MODE_UPPER : CUBLAS_FILL_MODE_LOWER, op(l), CUBLAS_DIAG_NON_UNIT,
        narrow(b.columns), narrow(b.rows), &one, l.data, lead(l), b.data, lead(b));
 }
 
 template <class T>
 void axpy_of(Device device, int n, T alpha, const T* x, T* y) {
-  call(device, "axpy", cublas().functions(T()).axpy, n, &alpha, x, 1, y, 1);
+  call(device, "axpy", cublas().functions<T>().axpy, n, &alpha, x, 1, y, 1);
 }
 template <class T>
 void scale_of(Device device, int n, T alpha, T* x) {
-  call(device, "scal", cublas().functions(T()).scale, n, &alpha, x, 1);
+  call(device, "scal", cublas().functions<T>().scale, n, &alpha, x, 1);
 }
 template <class T>
 T dot_of(Device device, int n, const T* x, const T* y) {
   T result = 0;
-  call(device, "dot", cublas().functions(T()).dot, n, x, 1, y, 1, &result);
+  call(device, "dot", cublas().functions<T>().dot, n, x, 1, y, 1, &result);
   return result;
 }
 template <class T>
 T nrm2_of(Device device, int n, const T* x) {
   T result = 0;
-  call(device, "nrm2", cublas().functions(T()).nrm2, n, x, 1, &result);
+  call(device, "nrm2", cublas().functions<T>().nrm2, n, x, 1, &result);
   return result;
 }
 

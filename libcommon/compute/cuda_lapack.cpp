@@ -76,29 +76,11 @@ struct Functions<float> {
   }
 };
 
-struct Cusolver {
-  Library library{"libcusolver.so." + std::to_string(CUSOLVER_VER_MAJOR)};
-  Functions<double> in_double{library};
-  Functions<float> in_float{library};
-  decltype(cusolverDnCreate)* create;
-  Handles<cusolverDnHandle_t> handles;
-
-  Cusolver() { library.bind(create, "cusolverDnCreate"); }
-
-  cusolverDnHandle_t handle(Device device) {
-    detail::activate(device);
-    return handles.of(device, [&] {
-      cusolverDnHandle_t handle = nullptr;
-      check_status(create(&handle), "cuSOLVER", "start");
-      return handle;
-    });
-  }
-  const Functions<double>& functions(double) const { return in_double; }
-  const Functions<float>& functions(float) const { return in_float; }
-};
+using Cusolver = TwoPrecisions<Functions, cusolverDnHandle_t>;
 
 Cusolver& cusolver() {
-  static Cusolver& library = *new Cusolver;  // never destroyed: see Handles
+  static Cusolver& library =
+      *new Cusolver("libcusolver.so." + std::to_string(CUSOLVER_VER_MAJOR), "cuSOLVER", "cusolverDnCreate");
   return library;
 }
 
@@ -112,7 +94,7 @@ struct Job {
   explicit Job(Device where)
       : device(where),
         handle(cusolver().handle(where)),
-        functions(cusolver().functions(T())),
+        functions(cusolver().functions<T>()),
         info(Buffer<int>::zeros(where, 1)) {}
   T* work(int size) {
     length = size;

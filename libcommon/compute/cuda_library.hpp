@@ -3,8 +3,9 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <type_traits>
 
-#include "compute/device.hpp"
+#include "compute/cuda_backend.hpp"
 
 /// Private to compute: CUDA's big libraries, opened when first needed. Linked in, cuBLAS, cuSOLVER and cuFFT would add
 /// about a second to the start of every tool (measured: 0.58 s, 0.33 s and 0.04 s) and keep it from running without
@@ -49,6 +50,42 @@ class Handles {
 
 /// Throws method_failed unless `status` is 0.
 void check_status(int status, const char* library, const char* what);
+
+/// A library with functions for both real types, `Functions<double>` and `Functions<float>`, and a handle per device.
+/// Objects of this class are never destroyed: see Handles.
+template <template <class> class Functions, class Handle>
+class TwoPrecisions {
+ public:
+  /// `what` names the library in messages, `create` is its function that makes a handle.
+  TwoPrecisions(const std::string& file, const char* what, const char* create) : library_(file), what_(what) {
+    library_.bind(create_, create);
+  }
+
+  Handle handle(Device device) {
+    detail::activate(device);
+    return handles_.of(device, [&] {
+      Handle made = nullptr;
+      check_status(create_(&made), what_, "start");
+      return made;
+    });
+  }
+
+  template <class T>
+  const Functions<T>& functions() const {
+    if constexpr (std::is_same_v<T, double>)
+      return double_;
+    else
+      return float_;
+  }
+
+ private:
+  Library library_;
+  const char* what_;
+  int (*create_)(Handle*) = nullptr;  // the libraries' status types are enumerations of int
+  Functions<double> double_{library_};
+  Functions<float> float_{library_};
+  Handles<Handle> handles_;
+};
 
 /// Checks that every function that this room needs of the three libraries is there. For tests: needs no device.
 void open_all_libraries();
