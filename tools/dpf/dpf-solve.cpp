@@ -25,7 +25,7 @@ struct Options {
   std::string scenarios, area = "auto";
   std::vector<std::string> outputs = {"v", "flows", "gen", "loss"};
   int memory = 4, chunk = 64;
-  std::string slack = "single", plot, preset, precision = "mixed";
+  std::string slack = "single", plot, plot_convergence, preset, precision = "mixed";
   double rate = 0.003377, beta1 = 0.979681, beta2 = 0.963442, alpha = 0.86468552, momentum = 0, weight_decay = 0,
          dampening = 0;
   std::string loss = "mse", schedule = "constant";
@@ -106,7 +106,8 @@ dpf::MethodOptions method_options(const Options& options, const char* chosen) {
           .q_limits = q_limits(options.q_limits),
           .start = start_of(options.init),
           .first_order = first_order_options(options),
-          .trace = options.trace};
+          .trace = options.trace || !options.plot_convergence.empty(),
+          .branches = outputs_of(options).flows};
 }
 
 dpf::Network network_of(const Options& options, cli::Session& session, const dpf::Grid& grid) {
@@ -151,7 +152,7 @@ void solve_one(const Options& options, cli::Session& session, const dpf::LoadedG
   auto clock = Clock::now();
   const dpf::Network network = network_of(options, session, grid);
   dpf::MethodOptions method = method_options(options, "nr");
-  method.check = true;
+  method.check = method.branches = true;       // the highest loadings are printed
   if (options.memory == 4) method.memory = 6;  // from far away
   const dpf::Outcome out = dpf::Desk(grid, network, method).solve(dpf::OperatingPoint(grid));
   const dpf::Solution& solution = out.solution;
@@ -178,6 +179,8 @@ void solve_one(const Options& options, cli::Session& session, const dpf::LoadedG
   if (input.file) file.carry(*input.file, {"/result", "/history"});
   file.commit();
   if (!options.plot.empty()) dpf::plot_profile(options.plot, session.force, grid, result);
+  if (!options.plot_convergence.empty())
+    dpf::plot_convergence(options.plot_convergence, session.force, grid, solution.trace);
   const double write_time = seconds_since(clock);
 
   auto& summary = session.summary;
@@ -287,14 +290,15 @@ class Rows {
 class ScenarioWriter {
  public:
   ScenarioWriter(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, const Rows& rows,
-                 std::size_t count)
+                 std::size_t count, int ranks)
       : options_(options),
         outputs_(outputs_of(options)),
         rows_(rows),
         file_(h5::Output::create(options.output, session.force)) {
     file_.stamp(session, "power-flow", input.file ? &*input.file : nullptr);
     dpf::write_grid(file_, input.grid);
-    dpf::create_flows(file_, count, input.grid, outputs_);
+    // Compressing for several ranks would keep the one that writes busier than the others together.
+    dpf::create_flows(file_, count, input.grid, outputs_, ranks == 1);
     header.status.resize(count);
     header.iterations.resize(count);
     header.path.resize(count);
@@ -514,7 +518,7 @@ void solve_many(const Options& options, cli::Session& session, const cluster::Co
   const std::size_t count = source.count();
   ScenarioSolver solver(options, session, input, source);
   std::optional<ScenarioWriter> writer;
-  if (world.root()) writer.emplace(options, session, input, solver.rows(), count);
+  if (world.root()) writer.emplace(options, session, input, solver.rows(), count, world.size());
   double write_time = 0;
   {
     cli::Progress progress(session, "solving", count, "scenarios");
@@ -549,7 +553,8 @@ void solve_many(const Options& options, cli::Session& session, const cluster::Co
 }
 
 void solve(const Options& options, cli::Session& session, const cluster::Communicator& world) {
-  if (!options.plot.empty()) plot::format_of(options.plot);  // before any work
+  for (const std::string& path : {options.plot, options.plot_convergence})
+    if (!path.empty()) plot::format_of(path);  // before any work
   if (options.chain && options.precision == "double") throw usage_error("--chain goes with --precision mixed");
   if (world.size() > 1 && (options.input == "-" || options.output == "-" || options.scenarios == "-"))
     throw usage_error("- is a pipe of one process, and there are {} ranks", world.size()).with_hint("give a file name");
@@ -564,7 +569,14 @@ void solve(const Options& options, cli::Session& session, const cluster::Communi
   else if (input.file)
     source = dpf::ScenarioSource::in(*input.file, input.grid, options.area);
   const double read_time = seconds_since(clock);
-  if (source && source->count() > 0)
+  const bool many = source && source->count() > 0;
+  const dpf::Method method = method_options(options, many ? "chord" : "nr").method;
+  const bool traced = method != dpf::Method::chord && method != dpf::Method::lm && method != dpf::Method::dc;
+  if (!options.plot_convergence.empty() && (many || !traced))
+    throw usage_error(
+        "--plot-convergence goes with one state and a method that keeps its steps: nr, nr-ls, lbfgs, "
+        "fdxb, fdbx, gs, bfs, adam, rmsprop, sgd");
+  if (many)
     solve_many(options, session, world, input, std::move(*source), read_time);
   else if (world.root())
     solve_one(options, session, input, read_time);
@@ -587,8 +599,7 @@ int main(int argc, char** argv) {
           "in single precision, while states and mismatches stay in double precision: the tolerance is the same as Newton's. A "
           "scenario that contracts too slowly goes up a ladder: Newton, Newton with line search, Newton from DC angles, homotopy; "
           "/result/path tells which solved it. Other methods, and a distributed slack, solve every scenario by itself. Scenarios are read "
-          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks, and the first "
-          "rank writes; results do not depend on the number of ranks or threads.\n\n"
+          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks and the first rank writes, uncompressed; results do not depend on the number of ranks or threads.\n\n"
           "The results are written even where the method did not converge (/result/status tells); the exit code is 1 then unless "
           "--allow-failures is given.",
       .arguments = {cli::input("IN", options.input,
@@ -653,6 +664,10 @@ int main(int argc, char** argv) {
            {"--plot",
             &options.plot,
             "picture of the voltage profile, or of the envelope over the scenarios (.png, .svg)",
+            {.value_name = "FILE"}},
+           {"--plot-convergence",
+            &options.plot_convergence,
+            "picture of the mismatch over the steps of one state (.png, .svg)",
             {.value_name = "FILE"}},
            {"--preset",
             &options.preset,

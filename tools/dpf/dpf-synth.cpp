@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
@@ -7,6 +8,7 @@
 #include "compute/random.hpp"
 #include "layout.hpp"
 #include "synth.hpp"
+#include "weather.hpp"
 
 using namespace fachwerk;
 
@@ -17,7 +19,8 @@ struct Options {
   int steps = 288, buses = 2000, copies = 2, ties = 20;
   double dt = 300, start_day = 0, sigma = -1, correlation = 0, low = 1, high = 1, tie_r = 0, tie_x = 0.1, missing = 0,
          outliers = 0;
-  std::string tie_kind = "ring";
+  double wind = 0, solar = 0, coverage = 0.2, length = 0;
+  std::string tie_kind = "ring", dispatch = "proportional";
 };
 
 void summarise(cli::Session& session, const dpf::Grid& grid) {
@@ -43,11 +46,19 @@ void make_scenarios(const Options& options, cli::Session& session, const dpf::Lo
                                    .step = options.dt,
                                    .start_day = options.start_day,
                                    .sigma = options.sigma < 0 ? 0.003 : options.sigma,
-                                   .correlation = options.correlation};
+                                   .correlation = options.correlation,
+                                   .renewables = {options.wind, options.solar, options.coverage},
+                                   .merit = options.dispatch == "merit"};
   const dpf::MonteCarloOptions random{.seed = session.seed,
                                       .sigma = options.sigma < 0 ? 0.05 : options.sigma,
                                       .low = options.low,
-                                      .high = options.high};
+                                      .high = options.high,
+                                      .merit = options.dispatch == "merit"};
+  if (!profile && (options.wind > 0 || options.solar > 0))
+    throw usage_error("--wind and --solar go with profile: they have an hour and a day");
+  std::optional<dpf::CorrelatedNoise> together;
+  if (options.length > 0) together.emplace(grid, options.length);
+  const dpf::CorrelatedNoise* noise = together ? &*together : nullptr;
   std::vector<double> time;
   if (profile)
     for (std::size_t s = 0; s < count; ++s)
@@ -63,9 +74,9 @@ void make_scenarios(const Options& options, cli::Session& session, const dpf::Lo
     std::vector<dpf::OperatingPoint> points(std::min(chunk, count - first), dpf::OperatingPoint(grid));
     compute::parallel_tasks(points.size(), [&](std::size_t i) {
       if (profile)
-        dpf::profile_point(grid, series, first + i, points[i]);
+        dpf::profile_point(grid, series, first + i, points[i], noise);
       else
-        dpf::monte_carlo_point(grid, random, first + i, points[i]);
+        dpf::monte_carlo_point(grid, random, first + i, points[i], noise);
     });
     dpf::write_scenarios(file, grid, first, points);
     progress.advance(points.size());
@@ -145,7 +156,7 @@ int main(int argc, char** argv) {
       .purpose = "make grids and scenarios for power-flow studies",
       .description =
           "profile: a time series of loads with the hourly, weekly and yearly shape of a country's demand and lognormal noise on "
-          "every load. montecarlo: random load patterns. In both, generator outputs follow the total load. supergrid: copies of a "
+          "every load. montecarlo: random load patterns. In both, generator outputs follow the total load, in proportion or in merit order. supergrid: copies of a "
           "grid joined by tie lines. ring: a random meshed grid of any size, made from its solution: voltages are drawn first and "
           "the injections computed from them, so the voltages in the file solve it exactly. measure: noisy voltage measurements of a solved flow, for dpf-fit.\n\n"
           "Random numbers are keyed by seed, scenario and element: the same seed gives the same data with any number of threads.",
@@ -168,6 +179,26 @@ int main(int argc, char** argv) {
             &options.correlation,
             "of the noise from step to step (AR(1))",
             {.minimum = 0, .maximum = 0.9999}},
+           {"--length",
+            &options.length,
+            "loads vary together with their neighbours: noise with correlation exp(-d / length), d the least series reactance between the buses; 0: each by itself",
+            {.unit = "pu", .minimum = 0}},
+           {"--wind",
+            &options.wind,
+            "profile: capacity of wind farms over the grid's load; output a logistic function of AR(1) noise",
+            {.minimum = 0, .maximum = 100}},
+           {"--solar",
+            &options.solar,
+            "profile: capacity of solar plants over the grid's load; clear sky at 47 degrees times beta-distributed clouds",
+            {.minimum = 0, .maximum = 100}},
+           {"--coverage",
+            &options.coverage,
+            "share of the loaded buses with a wind farm, and of those with a solar plant",
+            {.minimum = 1e-3, .maximum = 1}},
+           {"--dispatch",
+            &options.dispatch,
+            "generator outputs: in proportion to the load, or in merit order (slope of the table gencost, else order of the file)",
+            {.choices = {"proportional", "merit"}}},
            {"--low",
             &options.low,
             "lower end of the factor that all loads of a montecarlo scenario share",

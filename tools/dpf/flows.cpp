@@ -26,11 +26,8 @@ void voltages(const Network& network, const State& state, Flows& out) {
     }
 }
 
-void branches(const Grid& grid, const Network& network, const State& state, Flows& out) {
+void branches(const Grid& grid, const Network& network, std::span<const Complex> v, Flows& out) {
   const std::size_t m = grid.branch.size();
-  std::vector<Complex> v(state.vm.size());
-  for (std::size_t i = 0; i < v.size(); ++i)
-    v[i] = std::polar(state.vm[i], state.va[i]);
   for (auto* column : {&out.pf, &out.qf, &out.pt, &out.qt})
     column->assign(m, 0.0);
   out.loading.assign(m, std::numeric_limits<float>::quiet_NaN());
@@ -45,16 +42,18 @@ void branches(const Grid& grid, const Network& network, const State& state, Flow
     out.pt[k] = st.real();
     out.qt[k] = st.imag();
     if (grid.branch.rate_a[k] > 0)
-      out.loading[k] = static_cast<float>(100 * std::max(std::abs(sf), std::abs(st)) / grid.branch.rate_a[k]);
+      out.loading[k] =
+          static_cast<float>(100 * std::sqrt(std::max(std::norm(sf), std::norm(st))) / grid.branch.rate_a[k]);
   }
 }
 
-// Generators in service by node, in file order.
-std::vector<std::vector<int>> generators_by_node(const Network& network) {
-  std::vector<std::vector<int>> by_node(static_cast<std::size_t>(network.nodes()));
+// Generators in service by node, those of one node in file order.
+std::vector<std::pair<int, int>> generators_by_node(const Network& network) {
+  std::vector<std::pair<int, int>> out;
   for (std::size_t g = 0; g < network.node_of_gen.size(); ++g)
-    if (const int k = network.node_of_gen[g]; k >= 0) by_node[k].push_back(static_cast<int>(g));
-  return by_node;
+    if (const int k = network.node_of_gen[g]; k >= 0) out.emplace_back(k, static_cast<int>(g));
+  std::ranges::sort(out);
+  return out;
 }
 
 }  // namespace
@@ -83,14 +82,21 @@ std::vector<double> share_reactive(double total, std::span<const double> qmin, s
 }
 
 Flows flows(const Grid& grid, const Problem& problem, const State& state, const HeldGenerators& held) {
+  const std::vector<Complex> v = phasors(state);
+  std::vector<Complex> s(v.size());
+  injections(problem, v, s);
+  return flows(grid, problem, state, v, s, held, true);
+}
+
+Flows flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
+            std::span<const Complex> s, const HeldGenerators& held, bool with_branches) {
   const Network& network = *problem.network;
   Flows out;
   voltages(network, state, out);
-  branches(grid, network, state, out);
+  if (with_branches) branches(grid, network, v, out);
 
   const std::size_t n = static_cast<std::size_t>(network.nodes());
-  std::vector<Complex> s(n), load(n), needed(n);
-  injections(problem, state, s);
+  std::vector<Complex> load(n), needed(n);
   out.pg = held.held.empty() ? grid.gen.pg : held.p;
   out.qg = held.held.empty() ? grid.gen.qg : held.q;
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
@@ -109,18 +115,21 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, const 
     out.loss_mw += s[k].real() * grid.base_mva;
   }
   const auto by_node = generators_by_node(network);
-  for (std::size_t k = 0; k < n; ++k) {
-    if (by_node[k].empty()) continue;
-    std::vector<int> sharing;
+  std::vector<int> sharing;
+  std::vector<double> low, high;
+  for (std::size_t first = 0, last; first < by_node.size(); first = last) {
+    const auto k = static_cast<std::size_t>(by_node[first].first);
+    sharing.clear();
     Complex rest = needed[k];
-    for (const int g : by_node[k])
-      if (is_held(g))
+    for (last = first; last < by_node.size() && by_node[last].first == by_node[first].first; ++last)
+      if (const int g = by_node[last].second; is_held(g))
         rest -= Complex(out.pg[g], out.qg[g]);
       else
         sharing.push_back(g);
     if (sharing.empty()) continue;
     if (problem.type[k] != NodeType::pq) {
-      std::vector<double> low, high;
+      low.clear();
+      high.clear();
       for (const int g : sharing) {
         low.push_back(grid.gen.qmin[g]);
         high.push_back(grid.gen.qmax[g]);

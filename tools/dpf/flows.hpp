@@ -28,6 +28,9 @@ struct HeldGenerators {
 };
 
 Flows flows(const Grid& grid, const Problem& problem, const State& state, const HeldGenerators& held = {});
+/// The same from phasors and injections that are known already; flows in branches only where wanted.
+Flows flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
+            std::span<const Complex> s, const HeldGenerators& held, bool with_branches);
 
 /// Loading of every branch in percent of rate A (NaN: unlimited or out of service), straight from the voltages.
 void branch_loading(const Grid& grid, const Problem& problem, const State& state, std::span<double> percent);

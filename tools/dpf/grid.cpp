@@ -8,20 +8,21 @@
 namespace fachwerk::dpf {
 namespace {
 
-void finite_column(std::string_view table, std::string_view column, const std::vector<double>& values,
-                   std::size_t rows) {
-  if (values.size() != rows) throw bad_input("{}.{}: expected {} rows, found {}", table, column, rows, values.size());
+void column(std::string_view table, std::string_view name, const std::vector<double>& values, std::size_t rows,
+            bool (*good)(double), std::string_view expected) {
+  if (values.size() != rows) throw bad_input("{}.{}: expected {} rows, found {}", table, name, rows, values.size());
   for (std::size_t i = 0; i < rows; ++i)
-    if (!std::isfinite(values[i]))
-      throw bad_input("{} row {}: {} must be a finite number, found {}", table, i + 1, column, values[i]);
+    if (!good(values[i]))
+      throw bad_input("{} row {}: {} must be {}, found {}", table, i + 1, name, expected, values[i]);
 }
-
+void finite_column(std::string_view table, std::string_view name, const std::vector<double>& values, std::size_t rows) {
+  column(
+      table, name, values, rows, [](double x) { return std::isfinite(x); }, "a finite number");
+}
 // Limits may be infinite ("none"), but not NaN.
-void limit_column(std::string_view table, std::string_view column, const std::vector<double>& values,
-                  std::size_t rows) {
-  if (values.size() != rows) throw bad_input("{}.{}: expected {} rows, found {}", table, column, rows, values.size());
-  for (std::size_t i = 0; i < rows; ++i)
-    if (std::isnan(values[i])) throw bad_input("{} row {}: {} is not a number", table, i + 1, column);
+void limit_column(std::string_view table, std::string_view name, const std::vector<double>& values, std::size_t rows) {
+  column(
+      table, name, values, rows, [](double x) { return !std::isnan(x); }, "a number");
 }
 
 void check_buses(const Buses& bus) {

@@ -302,12 +302,16 @@ void write_header(h5::Output& file, const ResultHeader& header) {
   file.column("/result/lost_load_mw", header.lost_load_mw, column("MW", "load of dead buses", "scenario"));
 }
 
-void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs) {
+void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs, bool compressed) {
+  const std::optional<int> deflate = compressed ? std::optional<int>() : 0;
   const auto create = [&](const char* name, const char* units, const char* meaning, const char* axis,
                           std::size_t width) {
-    file.create_dataset<double>(
-        std::string("/result/") + name, {scenarios, width},
-        {.units = units, .long_name = meaning, .dims = {"scenario", axis}, .chunk = scenario_chunk(scenarios, width)});
+    file.create_dataset<double>(std::string("/result/") + name, {scenarios, width},
+                                {.units = units,
+                                 .long_name = meaning,
+                                 .dims = {"scenario", axis},
+                                 .chunk = scenario_chunk(scenarios, width),
+                                 .deflate = deflate});
   };
   if (outputs.voltages) {
     create("vm", "pu", "voltage magnitude, NaN at dead buses", "bus", grid.bus.size());
@@ -322,7 +326,8 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
                                {.units = "percent",
                                 .long_name = "larger end power over rate A, NaN without a rating",
                                 .dims = {"scenario", "branch"},
-                                .chunk = scenario_chunk(scenarios, grid.branch.size())});
+                                .chunk = scenario_chunk(scenarios, grid.branch.size()),
+                                .deflate = deflate});
   }
   if (outputs.generators && grid.gen.size() > 0) {
     create("pg", "MW", "active output", "gen", grid.gen.size());
@@ -389,8 +394,7 @@ ScenarioSource ScenarioSource::open(const std::string& path, const Grid& grid, c
   h5::Input file = h5::Input::open(path);
   auto out = in(file, grid, area);
   if (!out) throw bad_input("{}: there are no /scenarios and no /changes in this file", path);
-  out->owned_ = std::move(file);
-  if (out->file_ != nullptr) out->file_ = &*out->owned_;
+  if (out->file_ != nullptr) out->owned_ = std::move(file);
   return std::move(*out);
 }
 
@@ -424,26 +428,26 @@ void ScenarioSource::find_columns(const Grid& grid) {
   const auto add = [&](const char* name, std::vector<int> rows, std::vector<double> OperatingPoint::*target,
                        const char* axis) {
     const std::string path = std::string("/scenarios/") + name;
-    if (!file_->exists(path)) return;
-    const auto info = file_->info(path);
+    if (!file().exists(path)) return;
+    const auto info = file().info(path);
     if (info.shape.size() != 2)
-      throw bad_input("{}:{}: expected 2 dimensions (scenario, {}), found {}", file_->name(), path, axis,
+      throw bad_input("{}:{}: expected 2 dimensions (scenario, {}), found {}", file().name(), path, axis,
                       info.shape.size());
     if (count_ == 0) count_ = info.shape[0];
     if (info.shape[0] != count_)
-      throw bad_input("{}:{}: expected {} scenarios as in the dataset before it, found {}", file_->name(), path, count_,
+      throw bad_input("{}:{}: expected {} scenarios as in the dataset before it, found {}", file().name(), path, count_,
                       info.shape[0]);
     if (info.shape[1] != rows.size())
-      throw bad_input("{}:{}: expected {} columns ({}), found {}", file_->name(), path, rows.size(), axis,
+      throw bad_input("{}:{}: expected {} columns ({}), found {}", file().name(), path, rows.size(), axis,
                       info.shape[1]);
     columns_.push_back({path, std::move(rows), target, {}});
   };
   std::vector<int> loads, generators(grid.gen.size());
-  if (file_->exists("/scenarios/bus")) {
+  if (file().exists("/scenarios/bus")) {
     const auto known = bus_rows(grid);
-    for (const std::int64_t id : file_->column<std::int64_t>("/scenarios/bus")) {
+    for (const std::int64_t id : file().column<std::int64_t>("/scenarios/bus")) {
       const auto found = known.find(id);
-      if (found == known.end()) throw bad_input("{}:/scenarios/bus: there is no bus {} in the grid", file_->name(), id);
+      if (found == known.end()) throw bad_input("{}:/scenarios/bus: there is no bus {} in the grid", file().name(), id);
       loads.push_back(found->second);
     }
   } else {
@@ -457,14 +461,14 @@ void ScenarioSource::find_columns(const Grid& grid) {
   add("gen_p", generators, &OperatingPoint::pg, "generator");
   add("gen_v", generators, &OperatingPoint::vg, "generator");
   if (columns_.empty())
-    throw bad_input("{}:/scenarios: expected at least one of load_p, load_q, gen_p, gen_v", file_->name());
+    throw bad_input("{}:/scenarios: expected at least one of load_p, load_q, gen_p, gen_v", file().name());
 }
 
 void ScenarioSource::load(std::size_t first, std::size_t count) {
   first_ = first;
   for (Column& c : columns_) {
     c.values.resize(count * c.rows.size());
-    file_->read_slab(c.path, {first, 0}, {count, c.rows.size()}, std::span<double>(c.values));
+    file().read_slab(c.path, {first, 0}, {count, c.rows.size()}, std::span<double>(c.values));
   }
 }
 

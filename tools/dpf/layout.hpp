@@ -44,8 +44,9 @@ void write_header(h5::Output& file, const ResultHeader& header);
 struct Outputs {
   bool voltages = true, flows = true, generators = true;
 };
-/// Creates the datasets of `scenarios` rows; `write_flows` fills those from `first` on.
-void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs);
+/// Creates the datasets of `scenarios` rows; `write_flows` fills those from `first` on. Compressed or not.
+void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs,
+                  bool compressed = true);
 void write_flows(h5::Output& file, std::size_t first, const std::vector<const Flows*>& flows, const Outputs& outputs);
 
 /// The scenarios of a run: dense tables of /scenarios, read a block at a time, or a change table (/changes, or a
@@ -73,10 +74,11 @@ class ScenarioSource {
     std::vector<double> values;  ///< the block in memory
   };
   void find_columns(const Grid& grid);
+  const h5::Node& file() const { return owned_ ? *owned_ : *file_; }
 
   const Grid* grid_ = nullptr;
   std::optional<h5::Input> owned_;
-  const h5::Node* file_ = nullptr;  ///< of dense scenarios
+  const h5::Node* file_ = nullptr;  ///< of dense scenarios, where the caller owns it
   std::optional<ChangeTable> changes_;
   std::vector<Column> columns_;
   std::vector<double> time_;

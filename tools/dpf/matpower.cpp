@@ -767,6 +767,46 @@ MatpowerFile evaluate_matpower(std::string_view text, std::string_view name) {
   return Evaluator(text, name).run();
 }
 
+namespace {
+
+// The columns of the case format, by the numbers of its manual (appendix B), and where they go.
+template <class Table>
+struct RealColumn {
+  int number;
+  std::vector<double> Table::*member;
+  double otherwise = 0;  ///< where the file has fewer columns
+};
+constexpr RealColumn<Buses> bus_columns[] = {{3, &Buses::pd},       {4, &Buses::qd},    {5, &Buses::gs},
+                                             {6, &Buses::bs},       {8, &Buses::vm},    {9, &Buses::va},
+                                             {10, &Buses::base_kv}, {12, &Buses::vmax}, {13, &Buses::vmin}};
+constexpr RealColumn<Generators> gen_columns[] = {{2, &Generators::pg},
+                                                  {3, &Generators::qg},
+                                                  {4, &Generators::qmax},
+                                                  {5, &Generators::qmin},
+                                                  {6, &Generators::vg},
+                                                  {7, &Generators::mbase},
+                                                  {9, &Generators::pmax, INFINITY},
+                                                  {10, &Generators::pmin, -INFINITY},
+                                                  {21, &Generators::apf}};
+constexpr RealColumn<Branches> branch_columns[] = {
+    {3, &Branches::r},      {4, &Branches::x},      {5, &Branches::b},   {6, &Branches::rate_a},
+    {7, &Branches::rate_b}, {8, &Branches::rate_c}, {9, &Branches::tap}, {10, &Branches::shift}};
+
+template <class Table, std::size_t Count>
+void read_columns(const Columns& from, const RealColumn<Table> (&columns)[Count], Table& to) {
+  for (const auto& column : columns)
+    to.*column.member = from.get(column.number, column.otherwise);
+}
+
+std::vector<std::int8_t> in_service(const Columns& from, int number) {
+  std::vector<std::int8_t> out;
+  for (const double value : from.get(number))
+    out.push_back(value > 0);
+  return out;
+}
+
+}  // namespace
+
 Grid grid_of(const MatpowerFile& file, std::string_view name, std::vector<std::string>& warnings) {
   Grid grid;
   grid.name = file.function;
@@ -776,21 +816,11 @@ Grid grid_of(const MatpowerFile& file, std::string_view name, std::vector<std::s
   grid.base_mva = base->second.values[0];
 
   const Columns bus(file, name, "bus", 13);
-  grid.bus = {.id = bus.get<std::int64_t>(1),
-              .type = bus.get<std::int8_t>(2),
-              .pd = bus.get(3),
-              .qd = bus.get(4),
-              .gs = bus.get(5),
-              .bs = bus.get(6),
-              .vm = bus.get(8),
-              .va = bus.get(9),
-              .base_kv = bus.get(10),
-              .vmax = bus.get(12),
-              .vmin = bus.get(13),
-              .area = bus.get<std::int32_t>(7),
-              .zone = bus.get<std::int32_t>(11),
-              .name = {},
-              .zip = {}};
+  grid.bus.id = bus.get<std::int64_t>(1);
+  grid.bus.type = bus.get<std::int8_t>(2);
+  grid.bus.area = bus.get<std::int32_t>(7);
+  grid.bus.zone = bus.get<std::int32_t>(11);
+  read_columns(bus, bus_columns, grid.bus);
   if (const auto names = file.texts.find("bus_name"); names != file.texts.end()) {
     if (names->second.size() == grid.bus.size())
       grid.bus.name = names->second;
@@ -799,36 +829,14 @@ Grid grid_of(const MatpowerFile& file, std::string_view name, std::vector<std::s
                                      grid.bus.size()));
   }
   const Columns gen(file, name, "gen", 8);
-  const auto status = [](const std::vector<double>& values) {
-    std::vector<std::int8_t> out(values.size());
-    for (std::size_t i = 0; i < values.size(); ++i)
-      out[i] = values[i] > 0;
-    return out;
-  };
-  grid.gen = {.bus = gen.get<std::int64_t>(1),
-              .pg = gen.get(2),
-              .qg = gen.get(3),
-              .qmax = gen.get(4),
-              .qmin = gen.get(5),
-              .vg = gen.get(6),
-              .mbase = gen.get(7),
-              .status = status(gen.get(8)),
-              .pmax = gen.get(9, INFINITY),
-              .pmin = gen.get(10, -INFINITY),
-              .apf = gen.get(21)};
+  grid.gen.bus = gen.get<std::int64_t>(1);
+  grid.gen.status = in_service(gen, 8);
+  read_columns(gen, gen_columns, grid.gen);
   const Columns branch(file, name, "branch", 11);
-  grid.branch = {.from = branch.get<std::int64_t>(1),
-                 .to = branch.get<std::int64_t>(2),
-                 .r = branch.get(3),
-                 .x = branch.get(4),
-                 .b = branch.get(5),
-                 .rate_a = branch.get(6),
-                 .rate_b = branch.get(7),
-                 .rate_c = branch.get(8),
-                 .tap = branch.get(9),
-                 .shift = branch.get(10),
-                 .status = status(branch.get(11)),
-                 .end_y = {}};
+  grid.branch.from = branch.get<std::int64_t>(1);
+  grid.branch.to = branch.get<std::int64_t>(2);
+  grid.branch.status = in_service(branch, 11);
+  read_columns(branch, branch_columns, grid.branch);
   for (const auto& [key, table] : file.tables)
     if (key != "bus" && key != "gen" && key != "branch" && key != "baseMVA" && key != "version" &&
         !table.values.empty())
@@ -838,6 +846,33 @@ Grid grid_of(const MatpowerFile& file, std::string_view name, std::vector<std::s
   return grid;
 }
 
+namespace {
+
+std::string number(double x) {
+  if (std::isnan(x)) return "NaN";
+  if (std::isinf(x)) return x > 0 ? "Inf" : "-Inf";
+  return fmt::format("{:.17g}", x);
+}
+
+// Rows of a table of `width` columns; `integer(column, row)` gives those that are no real ones.
+template <class Table, std::size_t Count, class Integer>
+void write_rows(std::string& out, const Table& table, const RealColumn<Table> (&columns)[Count], int width,
+                const Integer& integer) {
+  std::vector<const std::vector<double>*> real(static_cast<std::size_t>(width) + 1, nullptr);
+  for (const auto& column : columns)
+    real[static_cast<std::size_t>(column.number)] = &(table.*column.member);
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    for (int column = 1; column <= width; ++column) {
+      const auto* values = real[static_cast<std::size_t>(column)];
+      out += '\t';
+      out += values != nullptr ? number((*values)[i]) : std::to_string(integer(column, i));
+    }
+    out += ";\n";
+  }
+}
+
+}  // namespace
+
 std::string matpower_text(const Grid& grid) {
   std::string out;
   const auto to = std::back_inserter(out);
@@ -845,36 +880,26 @@ std::string matpower_text(const Grid& grid) {
   for (const char c : grid.name)
     function += is_letter(c) || is_digit(c) ? c : '_';
   if (function.empty() || is_digit(function[0])) function = "case_" + function;
-  const auto number = [](double x) -> std::string {
-    if (std::isnan(x)) return "NaN";
-    if (std::isinf(x)) return x > 0 ? "Inf" : "-Inf";
-    return fmt::format("{:.17g}", x);
-  };
   fmt::format_to(to, "function mpc = {}\nmpc.version = '2';\nmpc.baseMVA = {};\n\n", function, number(grid.base_mva));
 
   const auto& bus = grid.bus;
   out += "%\tbus_i\ttype\tPd\tQd\tGs\tBs\tarea\tVm\tVa\tbaseKV\tzone\tVmax\tVmin\nmpc.bus = [\n";
-  for (std::size_t i = 0; i < bus.size(); ++i)
-    fmt::format_to(to, "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{};\n", bus.id[i], bus.type[i],
-                   number(bus.pd[i]), number(bus.qd[i]), number(bus.gs[i]), number(bus.bs[i]), bus.area[i],
-                   number(bus.vm[i]), number(bus.va[i]), number(bus.base_kv[i]), bus.zone[i], number(bus.vmax[i]),
-                   number(bus.vmin[i]));
+  write_rows(out, bus, bus_columns, 13, [&](int column, std::size_t i) {
+    return column == 1 ? bus.id[i] : column == 2 ? bus.type[i] : column == 7 ? bus.area[i] : bus.zone[i];
+  });
   const auto& gen = grid.gen;
   out +=
       "];\n\n%\tbus\tPg\tQg\tQmax\tQmin\tVg\tmBase\tstatus\tPmax\tPmin\tPc1\tPc2\tQc1min\tQc1max\tQc2min\tQc2max\tramp_"
-      "agc\t"
-      "ramp_10\tramp_30\tramp_q\tapf\nmpc.gen = [\n";
-  for (std::size_t g = 0; g < gen.size(); ++g)
-    fmt::format_to(to, "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t0\t0\t0\t0\t0\t0\t0\t0\t0\t0\t{};\n", gen.bus[g],
-                   number(gen.pg[g]), number(gen.qg[g]), number(gen.qmax[g]), number(gen.qmin[g]), number(gen.vg[g]),
-                   number(gen.mbase[g]), gen.status[g], number(gen.pmax[g]), number(gen.pmin[g]), number(gen.apf[g]));
+      "agc\tramp_10\tramp_30\tramp_q\tapf\nmpc.gen = [\n";
+  write_rows(out, gen, gen_columns, 21, [&](int column, std::size_t g) {
+    return column == 1 ? gen.bus[g] : column == 8 ? gen.status[g] : 0;
+  });
   const auto& branch = grid.branch;
   out += "];\n\n%\tfbus\ttbus\tr\tx\tb\trateA\trateB\trateC\tratio\tangle\tstatus\tangmin\tangmax\nmpc.branch = [\n";
-  for (std::size_t k = 0; k < branch.size(); ++k)
-    fmt::format_to(to, "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t-360\t360;\n", branch.from[k], branch.to[k],
-                   number(branch.r[k]), number(branch.x[k]), number(branch.b[k]), number(branch.rate_a[k]),
-                   number(branch.rate_b[k]), number(branch.rate_c[k]), number(branch.tap[k]), number(branch.shift[k]),
-                   branch.status[k]);
+  write_rows(out, branch, branch_columns, 13, [&](int column, std::size_t k) -> std::int64_t {
+    if (column <= 2) return column == 1 ? branch.from[k] : branch.to[k];
+    return column == 11 ? branch.status[k] : column == 12 ? -360 : 360;
+  });
   out += "];\n";
   for (const auto& [name, table] : grid.tables) {
     fmt::format_to(to, "\nmpc.{} = [\n", name);

@@ -7,13 +7,6 @@
 namespace fachwerk::dpf {
 namespace {
 
-std::vector<Complex> phasors(const State& state) {
-  std::vector<Complex> v(state.vm.size());
-  for (std::size_t i = 0; i < v.size(); ++i)
-    v[i] = std::polar(1.0, state.va[i]) * state.vm[i];
-  return v;
-}
-
 // Complex product without the NaN bookkeeping of operator*.
 Complex times(Complex a, Complex b) {
   return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
@@ -53,9 +46,15 @@ State flat_start(const Problem& problem) {
   return state;
 }
 
-void injections(const Problem& problem, const State& state, std::span<Complex> s) {
+std::vector<Complex> phasors(const State& state) {
+  std::vector<Complex> v(state.vm.size());
+  for (std::size_t i = 0; i < v.size(); ++i)
+    v[i] = std::polar(1.0, state.va[i]) * state.vm[i];
+  return v;
+}
+
+void injections(const Problem& problem, std::span<const Complex> v, std::span<Complex> s) {
   const Pattern& pattern = problem.network->pattern;
-  const std::vector<Complex> v = phasors(state);
   for (int i = 0; i < pattern.rows(); ++i) {
     Complex current = 0;
     for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k)
@@ -64,28 +63,36 @@ void injections(const Problem& problem, const State& state, std::span<Complex> s
   }
 }
 
+void injections(const Problem& problem, const State& state, std::span<Complex> s) {
+  injections(problem, phasors(state), s);
+}
+
 Complex dependent_load(const Problem& problem, int node, double vm) {
   if (problem.zip.empty()) return 0;
   const VoltageDependence& z = problem.zip[node];
   return {(z.p_current + z.p_impedance * vm) * vm, (z.q_current + z.q_impedance * vm) * vm};
 }
 
-double mismatch(const Problem& problem, const State& state, std::span<double> f) {
+double mismatch(const Problem& problem, const State& state, std::span<const Complex> s, std::span<double> f) {
   const int n = problem.network->nodes();
-  std::vector<Complex> s(static_cast<std::size_t>(n));
-  injections(problem, state, s);
   double worst = 0;
   for (int i = 0; i < n; ++i) {
-    s[i] += dependent_load(problem, i, state.vm[i]) - Complex(problem.p[i], problem.q[i]);
-    if (!problem.slack_weight.empty()) s[i] -= problem.slack_weight[i] * state.lambda[problem.network->island[i]];
+    Complex left = s[i] + dependent_load(problem, i, state.vm[i]) - Complex(problem.p[i], problem.q[i]);
+    if (!problem.slack_weight.empty()) left -= problem.slack_weight[i] * state.lambda[problem.network->island[i]];
     const bool p_counts = angle_is_free(problem.type[i]) || !problem.slack_weight.empty();
-    f[2 * i] = p_counts ? s[i].real() : 0;
-    f[2 * i + 1] = magnitude_is_free(problem.type[i]) ? s[i].imag() : 0;
+    f[2 * i] = p_counts ? left.real() : 0;
+    f[2 * i + 1] = magnitude_is_free(problem.type[i]) ? left.imag() : 0;
     worst = std::max({worst, std::abs(f[2 * i]), std::abs(f[2 * i + 1])});
     if (!(std::abs(f[2 * i]) + std::abs(f[2 * i + 1]) < std::numeric_limits<double>::infinity()))
       return std::numeric_limits<double>::infinity();
   }
   return worst;
+}
+
+double mismatch(const Problem& problem, const State& state, std::span<double> f) {
+  std::vector<Complex> s(state.vm.size());
+  injections(problem, state, s);
+  return mismatch(problem, state, s, f);
 }
 
 std::vector<double> rounding_floor(const Problem& problem, const State& state) {

@@ -34,7 +34,10 @@ State file_start(const Problem& problem);
 /// |V| = set-point or 1, every angle that of its island's reference.
 State flat_start(const Problem& problem);
 
+/// V of every node.
+std::vector<Complex> phasors(const State& state);
 /// S_i = V_i conj(sum_j Y_ij V_j), pu, into `s` (length n).
+void injections(const Problem& problem, std::span<const Complex> v, std::span<Complex> s);
 void injections(const Problem& problem, const State& state, std::span<Complex> s);
 
 /// Load of constant current and impedance at the present voltage, pu.
@@ -43,6 +46,8 @@ Complex dependent_load(const Problem& problem, int node, double vm);
 /// F, length 2n: P_i(x) - P_i, Q_i(x) - Q_i; 0 where the unknown is fixed. With distributed slack the P rows of
 /// references are there too. Returns max |F|, infinity if anything is not finite.
 double mismatch(const Problem& problem, const State& state, std::span<double> f);
+/// The same from injections that are known already.
+double mismatch(const Problem& problem, const State& state, std::span<const Complex> s, std::span<double> f);
 
 /// Rows of floor_i = 8 eps |V_i| sum_j |Y_ij||V_j|: what rounding alone may leave in F (length n).
 std::vector<double> rounding_floor(const Problem& problem, const State& state);

@@ -98,6 +98,21 @@ void plot_profile(const std::string& path, bool force, const Grid& grid, const F
   plot::save(figure, path, force);
 }
 
+void plot_convergence(const std::string& path, bool force, const Grid& grid, const std::vector<Iteration>& trace) {
+  plot::Figure figure;
+  figure.title = fmt::format("{}: convergence", grid.name);
+  figure.x_label = "step";
+  figure.y_label = "mismatch";
+  figure.log_y = true;
+  plot::Series largest{.name = plot::label("largest", "pu")}, relative{.name = "sum over sum of injections"};
+  for (const Iteration& t : trace) {
+    largest.y.push_back(t.max_mismatch);
+    relative.y.push_back(t.relative);
+  }
+  figure.series = {std::move(largest), std::move(relative)};
+  plot::save(figure, path, force);
+}
+
 void plot_envelope(const std::string& path, bool force, const Grid& grid,
                    const std::array<std::vector<double>, 3>& envelope) {
   plot::Figure figure;

@@ -19,6 +19,8 @@ void summarise_scenarios(cli::Session& session, const ResultHeader& header);
 
 /// Voltage profile of one state.
 void plot_profile(const std::string& path, bool force, const Grid& grid, const Flows& result);
+/// Largest mismatch and relative mismatch before every step.
+void plot_convergence(const std::string& path, bool force, const Grid& grid, const std::vector<Iteration>& trace);
 /// Lowest, mean and highest voltage over the scenarios.
 void plot_envelope(const std::string& path, bool force, const Grid& grid,
                    const std::array<std::vector<double>, 3>& envelope);

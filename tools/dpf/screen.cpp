@@ -8,6 +8,7 @@
 #include "cli/error.hpp"
 #include "compute/parallel.hpp"
 #include "compute/random.hpp"
+#include "lodf.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -173,7 +174,8 @@ BatchOptions batch_options(const ScreenOptions& options) {
 }  // namespace
 
 std::string name(Verdict verdict) {
-  static constexpr const char* names[] = {"solved", "split", "infeasible", "unsolved", "no source", "skipped"};
+  static constexpr const char* names[] = {"solved",    "split",   "infeasible", "unsolved",
+                                          "no source", "skipped", "prefiltered"};
   return names[static_cast<int>(verdict)];
 }
 
@@ -185,6 +187,37 @@ Screen::Screen(const Grid& grid, const Network& network, State base, const Scree
       rated_(with_rating(grid, options.rating)),
       bridge_(bridges(network)),
       batch_(rated_, problem_of(network), base_, batch_options(options)) {}
+
+// Hands the voltages of a state to whoever asked for them.
+void Screen::emit(std::size_t contingency, const Grid& grid, const Network& network, const State& state) const {
+  if (!voltages_) return;
+  std::vector<double> vm(grid.bus.size(), NAN), va(vm);
+  for (std::size_t i = 0; i < vm.size(); ++i)
+    if (const int k = network.node_of_bus[i]; k >= 0) vm[i] = state.vm[k], va[i] = state.va[k];
+  voltages_(contingency, vm, va);
+}
+
+// Takes those out of `chosen` whose loadings stay below their limits in the linear guess, its guard band included.
+void Screen::prefilter(const std::vector<Contingency>& contingencies, std::vector<int>& chosen,
+                       std::vector<ContingencyResult>& results) const {
+  std::vector<int> branches;
+  for (const int c : chosen)
+    branches.push_back(contingencies[c].branches[0]);
+  const std::vector<double> bound = lodf_bounds(rated_, problem_of(*network_), base_, branches, options_.prefilter);
+  std::vector<int> left;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    if (bound[i] >= 98) {
+      left.push_back(chosen[i]);
+      continue;
+    }
+    ContingencyResult& result = results[chosen[i]];
+    result.verdict = Verdict::prefiltered;
+    result.early = true;
+    result.worst_loading = bound[i];
+    result.severity = bound[i] / 100;
+  }
+  chosen = std::move(left);
+}
 
 // Loadings, voltages, violations and indices of a state.
 void Screen::evaluate(const Grid& grid, const Network& network, const State& state, ContingencyResult& result) const {
@@ -345,6 +378,7 @@ void Screen::solve_tile(const std::vector<Contingency>& contingencies, const std
         result.iterations = memory.iterations[lane];
         result.max_mismatch = memory.max_mismatch[lane];
         evaluate(rated_, view, now, result);
+        emit(static_cast<std::size_t>(chosen[first + lane]), rated_, view, now);
         decided[lane] = 1;
         memory.wanted[lane] = 0;
       });
@@ -358,7 +392,7 @@ void Screen::solve_tile(const std::vector<Contingency>& contingencies, const std
     ContingencyResult& result = results[index];
     result.iterations = spent[lane] + memory.iterations[lane];
     if (!memory.wanted[lane] || memory.state[lane] != 0) {
-      solve_alone(contingencies[index], result);
+      solve_alone(static_cast<std::size_t>(index), contingencies[index], result);
       continue;
     }
     result.verdict = Verdict::solved;
@@ -372,22 +406,17 @@ void Screen::solve_tile(const std::vector<Contingency>& contingencies, const std
       for (std::size_t i = 0; i < n && newton.status == Status::converged; ++i)
         result.check_difference = std::max(result.check_difference, std::abs(newton.state.vm[i] - state.vm[i]));
     }
-    if (voltages_) {
-      std::vector<double> vm(rated_.bus.size(), NAN), va(rated_.bus.size(), NAN);
-      for (std::size_t i = 0; i < vm.size(); ++i)
-        if (const int k = network_->node_of_bus[i]; k >= 0) vm[i] = state.vm[k], va[i] = state.va[k];
-      voltages_(static_cast<std::size_t>(index), vm, va);
-    }
+    emit(static_cast<std::size_t>(index), rated_, *network_, state);
   }
 }
 
 // Everything else on the intact pattern: Newton and the ladder with the elements taken out of Ybus.
-void Screen::solve_alone(const Contingency& contingency, ContingencyResult& result) {
+void Screen::solve_alone(std::size_t index, const Contingency& contingency, ContingencyResult& result) {
   const bool split =
       contingency.branches.size() == 1 ? bridge_[contingency.branches[0]] : splits(*network_, contingency.branches);
-  if (split && (!options_.solve_split || options_.keep_islands)) return solve_rebuilt(contingency, result, true);
+  if (split && (!options_.solve_split || options_.keep_islands)) return solve_rebuilt(index, contingency, result, true);
   auto network = patched(rated_, *network_, contingency);
-  if (!network) return solve_rebuilt(contingency, result, split);
+  if (!network) return solve_rebuilt(index, contingency, result, split);
   if (split) drop_lost_nodes(rated_, *network);
   Newton newton(*network);
   const Problem problem = problem_of(*network);
@@ -401,10 +430,11 @@ void Screen::solve_alone(const Contingency& contingency, ContingencyResult& resu
                    : solved.solution.status == Status::infeasible ? Verdict::infeasible
                                                                   : Verdict::unsolved;
   evaluate(rated_, *network, solved.solution.state, result);
+  emit(index, rated_, *network, solved.solution.state);
 }
 
 // The grid built anew without the elements: outages that split it, or that take the reference.
-void Screen::solve_rebuilt(const Contingency& contingency, ContingencyResult& result, bool split) {
+void Screen::solve_rebuilt(std::size_t index, const Contingency& contingency, ContingencyResult& result, bool split) {
   if (split && !options_.solve_split) {
     result.verdict = Verdict::skipped;
     return;
@@ -433,6 +463,7 @@ void Screen::solve_rebuilt(const Contingency& contingency, ContingencyResult& re
                    : solved.solution.status == Status::infeasible ? Verdict::infeasible
                                                                   : Verdict::unsolved;
   evaluate(grid, *network, solved.solution.state, result);
+  emit(index, grid, *network, solved.solution.state);
 }
 
 std::vector<ContingencyResult> Screen::run(
@@ -447,6 +478,11 @@ std::vector<ContingencyResult> Screen::run(
     const int k = single ? contingency.branches[0] : -1;
     (single && network_->from_of_branch[k] >= 0 && !bridge_[k] ? in_lanes : alone).push_back(static_cast<int>(c));
   }
+  if (options_.prefilter > 0) {
+    const std::size_t before = in_lanes.size();
+    prefilter(contingencies, in_lanes, results);
+    advanced(before - in_lanes.size());
+  }
   const auto lanes = static_cast<std::size_t>(batch_.lanes());
   const std::size_t tiles = (in_lanes.size() + lanes - 1) / lanes;
   compute::parallel_tasks(tiles + alone.size(), [&](std::size_t task) {
@@ -455,7 +491,7 @@ std::vector<ContingencyResult> Screen::run(
       advanced(std::min(lanes, in_lanes.size() - task * lanes));
     } else {
       const int c = alone[task - tiles];
-      solve_alone(contingencies[c], results[c]);
+      solve_alone(static_cast<std::size_t>(c), contingencies[c], results[c]);
       advanced(1);
     }
   });

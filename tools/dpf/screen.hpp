@@ -23,7 +23,8 @@ enum class Verdict : std::int8_t {
   infeasible = 2,  ///< Levenberg-Marquardt ended at a minimum of the mismatch that is no solution
   unsolved = 3,    ///< no method converged
   no_source = 4,   ///< nothing is left that could be solved
-  skipped = 5      ///< splits the grid, and --split skip
+  skipped = 5,     ///< splits the grid, and --split skip
+  prefiltered = 6  ///< not solved: the linear guess of every loading is far below its limit
 };
 std::string name(Verdict verdict);
 
@@ -35,9 +36,11 @@ struct ScreenOptions {
       false;  ///< islands that a split cuts off go on with a reference of their own if they have a generator
   char rating = 'A';
   double vmin = 0, vmax = 0;  ///< limits for all buses where vmax > 0, else those of the file
-  double guard = 0;  ///< > 0: a contingency is decided early once all quantities are further from their limits than
-                     ///< `guard` estimated errors
-  double check = 0;  ///< fraction solved again by Newton and compared
+  double guard = 0;      ///< > 0: a contingency is decided early once all quantities are further from their limits than
+                         ///< `guard` estimated errors
+  double prefilter = 0;  ///< > 0: outages whose loadings all stay below the limit in the linear guess, by this many
+                         ///< guessed changes and 2 percent, are not solved
+  double check = 0;      ///< fraction solved again by Newton and compared
   std::uint64_t seed = 1;
 };
 
@@ -71,7 +74,8 @@ class Screen {
   Screen(const Grid& grid, const Network& network, State base, const ScreenOptions& options);
 
   /// Results in the order of the contingencies. `advanced` is called with the number just finished. `voltages`, if
-  /// given, gets |V| and angle (pu, radians, NaN where dead) by file row.
+  /// given, gets |V| and angle (pu, radians, NaN where dead) by file row of every contingency that has a state, from
+  /// several threads.
   std::vector<ContingencyResult> run(
       const std::vector<Contingency>& contingencies, const std::function<void(std::size_t)>& advanced,
       const std::function<void(std::size_t, const std::vector<double>&, const std::vector<double>&)>& voltages = {});
@@ -80,8 +84,11 @@ class Screen {
   struct Tile;
   void solve_tile(const std::vector<Contingency>& contingencies, const std::vector<int>& chosen, std::size_t first,
                   std::vector<ContingencyResult>& results);
-  void solve_alone(const Contingency& contingency, ContingencyResult& result);
-  void solve_rebuilt(const Contingency& contingency, ContingencyResult& result, bool split);
+  void solve_alone(std::size_t index, const Contingency& contingency, ContingencyResult& result);
+  void solve_rebuilt(std::size_t index, const Contingency& contingency, ContingencyResult& result, bool split);
+  void prefilter(const std::vector<Contingency>& contingencies, std::vector<int>& chosen,
+                 std::vector<ContingencyResult>& results) const;
+  void emit(std::size_t contingency, const Grid& grid, const Network& network, const State& state) const;
   void evaluate(const Grid& grid, const Network& network, const State& state, ContingencyResult& result) const;
   bool outside_guard(const Network& network, const State& last, const State& now, double rate) const;
   double limit_low(std::size_t bus) const { return options_.vmax > 0 ? options_.vmin : grid_->bus.vmin[bus]; }

@@ -146,9 +146,13 @@ void Desk::put(const OperatingPoint& point) {
 Outcome Desk::outcome(LimitedSolution&& limited, Path path) {
   Outcome out;
   const Problem problem = problem_of(network_, limited);
-  out.flows = flows(changed_, problem, limited.solution.state, limited.held);
-  std::vector<double> f(2 * limited.solution.state.vm.size());
-  const double worst = mismatch(problem, limited.solution.state, f);
+  const State& state = limited.solution.state;
+  const std::vector<Complex> v = phasors(state);
+  std::vector<Complex> s(v.size());
+  injections(problem, v, s);
+  out.flows = flows(changed_, problem, state, v, s, limited.held, options_.branches);
+  std::vector<double> f(2 * v.size());
+  const double worst = mismatch(problem, state, s, f);
   out.measured = measure(problem, f, worst);
   const auto at = std::ranges::max_element(f, {}, [](double x) { return std::abs(x); });
   out.limited = limited.limited;

@@ -24,7 +24,8 @@ struct MethodOptions {
   Start start = Start::automatic;
   FirstOrderOptions first_order = {};  ///< adam, rmsprop, sgd: all but tolerance and iterations
   bool trace = false;
-  bool check = false;  ///< fill in Outcome::check of converged states
+  bool branches = true;  ///< flows in branches are wanted
+  bool check = false;    ///< fill in Outcome::check of converged states
 };
 
 /// What tells a low-voltage solution from the operating one (spec 2.5, solution_check).

@@ -61,33 +61,65 @@ double load_shape(double seconds, double start_day) {
          periodic_cubic(month_shape, month);
 }
 
-void profile_point(const Grid& grid, const ProfileOptions& options, std::size_t s, OperatingPoint& point) {
-  const double shape = load_shape(static_cast<double>(s) * options.step, options.start_day);
+namespace {
+
+void balance(const Grid& grid, bool merit, OperatingPoint& point) {
+  if (!merit) return scale_generation(grid, point);
+  // Losses as large as the file's generation is above its load.
+  double load = 0, generation = 0;
+  for (const double p : grid.bus.pd)
+    load += p;
+  for (std::size_t g = 0; g < grid.gen.size(); ++g)
+    generation += grid.gen.status[g] > 0 ? grid.gen.pg[g] : 0;
+  merit_order(grid, load > 0 ? std::clamp(generation / load - 1, 0.0, 0.2) : 0, point);
+}
+
+// Standard normal noise of every bus.
+template <class Draw>
+std::vector<double> noise_of(const Grid& grid, const CorrelatedNoise* together, const Draw& draw) {
+  if (together != nullptr) return together->sample(draw);
+  std::vector<double> out(grid.bus.size());
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = draw(i);
+  return out;
+}
+
+}  // namespace
+
+void profile_point(const Grid& grid, const ProfileOptions& options, std::size_t s, OperatingPoint& point,
+                   const CorrelatedNoise* together) {
+  const double seconds = static_cast<double>(s) * options.step;
+  const double shape = load_shape(seconds, options.start_day);
   // AR(1) from its moving-average form, so that a step needs no earlier one: terms beyond 1e-4 are left out.
   const double rho = options.correlation;
   const std::size_t terms =
       rho > 0 ? std::min<std::size_t>(s, static_cast<std::size_t>(std::log(1e-4) / std::log(rho))) : 0;
+  const auto noise = noise_of(grid, together, [&](std::size_t i) {
+    double sum = 0, weight = std::sqrt(1 - rho * rho);
+    for (std::size_t k = 0; k <= terms; ++k, weight *= rho)
+      sum += weight * Stream(options.seed, item(s - k, i), load_noise).normal();
+    return sum;
+  });
   for (std::size_t i = 0; i < grid.bus.size(); ++i) {
-    double noise = 0, weight = std::sqrt(1 - rho * rho);
-    for (std::size_t k = 0; k <= terms; ++k) {
-      noise += weight * Stream(options.seed, item(s - k, i), load_noise).normal();
-      weight *= rho;
-    }
-    const double factor = shape * std::exp(options.sigma * noise);
+    const double factor = shape * std::exp(options.sigma * noise[i]);
     point.pd[i] = grid.bus.pd[i] * factor;
     point.qd[i] = grid.bus.qd[i] * factor;
   }
-  scale_generation(grid, point);
+  add_renewables(grid, options.renewables, options.seed, s, seconds, options.start_day, point);
+  balance(grid, options.merit, point);
 }
 
-void monte_carlo_point(const Grid& grid, const MonteCarloOptions& options, std::size_t s, OperatingPoint& point) {
+void monte_carlo_point(const Grid& grid, const MonteCarloOptions& options, std::size_t s, OperatingPoint& point,
+                       const CorrelatedNoise* together) {
   const double shared = options.low + (options.high - options.low) * Stream(options.seed, s, level).uniform();
+  const auto noise =
+      noise_of(grid, together, [&](std::size_t i) { return Stream(options.seed, item(s, i), load_noise).normal(); });
   for (std::size_t i = 0; i < grid.bus.size(); ++i) {
-    const double factor = shared * std::exp(options.sigma * Stream(options.seed, item(s, i), load_noise).normal());
+    const double factor = shared * std::exp(options.sigma * noise[i]);
     point.pd[i] = grid.bus.pd[i] * factor;
     point.qd[i] = grid.bus.qd[i] * factor;
   }
-  scale_generation(grid, point);
+  balance(grid, options.merit, point);
 }
 
 Grid ring_grid(int buses, std::uint64_t seed) {

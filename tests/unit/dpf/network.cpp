@@ -41,6 +41,17 @@ TEST_CASE("two buses: closed form") {
   CHECK(std::abs(result.va[1] + 4.474874043364) < 1e-11);
 }
 
+TEST_CASE("two buses: Newton from a low voltage finds the low branch") {
+  Grid grid = cases::from_text(two_buses(80, 30));
+  grid.bus.vm[1] = .08;
+  grid.bus.va[1] = -60;
+  const Network network = build_network(grid);
+  const Problem problem = problem_of(network);
+  const Solution s = Newton(network).solve(problem, file_start(problem), {.tolerance = 1e-13});
+  REQUIRE(s.status == Status::converged);
+  CHECK(std::abs(s.state.vm[network.node_of_bus[1]] - .09186772342239196) < 1e-12);
+}
+
 TEST_CASE("two buses: no solution beyond the nose") {
   // beta^2 = 4 (r^2 + x^2)(P^2 + Q^2) along P : Q = 8 : 3
   double low = .8, high = 10;

@@ -73,6 +73,10 @@ TEST_CASE("N-1 of all branches") {
       CHECK(branch == row.branch);
       CHECK(bus == row.bus);
     }
+    if (std::string(row.name) == "case118") {
+      CHECK(std::abs(s.results[73].vmin - .91164495) < 1e-8);
+      CHECK(s.grid.bus.id[s.results[73].vmin_bus] == 53);
+    }
     if (std::string(row.name) == "case_ACTIVSg200") {
       CHECK(std::abs(worst - 75.987801) < 1e-6);
       CHECK(worst_branch == 184);
@@ -140,5 +144,27 @@ TEST_CASE("generator outages and pairs against grids built anew") {
     CAPTURE(c);
     CHECK(results[c].verdict == Verdict::solved);
     CHECK(std::abs(results[c].sum_vm - sum) < 1e-9);
+  }
+}
+
+TEST_CASE("linear prefilter: no outage with an overload is left out") {
+  for (const char* name : {"case89pegase", "case_ACTIVSg200", "case_ACTIVSg500", "case39", "case30"}) {
+    if (!cases::has_shared(std::string(name) + ".m")) return;
+    CAPTURE(name);
+    const Screened full = n1(cases::shared(name)), filtered = n1(cases::shared(name), {.prefilter = 1});
+    long left_out = 0, overloaded = 0;
+    for (std::size_t c = 0; c < full.results.size(); ++c) {
+      const bool overload =
+          std::ranges::any_of(full.results[c].violations, [](const Violation& v) { return v.kind == 0; });
+      overloaded += overload;
+      if (filtered.results[c].verdict != Verdict::prefiltered) {
+        CHECK(filtered.results[c].verdict == full.results[c].verdict);
+        continue;
+      }
+      ++left_out;
+      CHECK(!overload);
+      CHECK(full.results[c].verdict == Verdict::solved);
+    }
+    MESSAGE(name << ": " << left_out << " of " << full.results.size() << " left out, " << overloaded << " overloaded");
   }
 }
