@@ -213,42 +213,50 @@ Interleave interleave_by_name(const std::string& name) {
   throw bad_input("interleave {}: expected bip, bil or bsq", name);
 }
 
-CubeInput open(const std::string& path) {
-  const auto [header_file, data_file] = files_of(path);
-  const auto text = std::make_shared<formats::File>(formats::File::open(header_file));
-  const Fields fields = parse(std::string(text->text()), header_file);
-  CubeInput input;
-  input.name = path;
-  input.info.envi_header = std::string(text->text());
-  input.info.extent = {count_field(fields, "lines", header_file), count_field(fields, "samples", header_file),
-                       count_field(fields, "bands", header_file)};
-  const Extent extent = input.info.extent;
+Description describe(const std::string& text, const std::string& header_file) {
+  const Fields fields = parse(text, header_file);
+  Description d;
+  d.info.envi_header = text;
+  d.info.extent = {count_field(fields, "lines", header_file), count_field(fields, "samples", header_file),
+                   count_field(fields, "bands", header_file)};
+  const Extent extent = d.info.extent;
   if (extent.rows == 0 || extent.cols == 0 || extent.bands == 0)
     throw bad_input("{}: expected lines, samples and bands above 0, found {} x {} x {}", header_file, extent.rows,
                     extent.cols, extent.bands);
   if (extent.rows > (std::size_t{1} << 40) / extent.cols || extent.pixels() > (std::size_t{1} << 46) / extent.bands)
     throw bad_input("{}: {} x {} x {} is too large", header_file, extent.rows, extent.cols, extent.bands);
-  input.info.type = element_of(count_field(fields, "data type", header_file), header_file);
-  const Interleave interleave = interleave_by_name(find(fields, "interleave").value_or("bsq"));
-  const std::size_t offset = count_field(fields, "header offset", header_file, 0);
-  const bool big_endian = count_field(fields, "byte order", header_file, 0) == 1;
+  d.info.type = element_of(count_field(fields, "data type", header_file), header_file);
+  d.interleave = interleave_by_name(find(fields, "interleave").value_or("bsq"));
+  d.offset = count_field(fields, "header offset", header_file, 0);
+  if (d.offset > std::size_t{1} << 46) throw bad_input("{}: header offset {} is too large", header_file, d.offset);
+  d.big_endian = count_field(fields, "byte order", header_file, 0) == 1;
   const std::string units = lower(find(fields, "wavelength units").value_or("nm"));
-  input.info.wavelength = list_field(fields, "wavelength", extent.bands, header_file);
-  input.info.fwhm = list_field(fields, "fwhm", extent.bands, header_file);
+  d.info.wavelength = list_field(fields, "wavelength", extent.bands, header_file);
+  d.info.fwhm = list_field(fields, "fwhm", extent.bands, header_file);
   if (units.starts_with("micro") || units == "um" || units == "µm")
-    for (auto* list : {&input.info.wavelength, &input.info.fwhm})
+    for (auto* list : {&d.info.wavelength, &d.info.fwhm})
       for (double& v : *list)
         v *= 1000;
   for (double good : list_field(fields, "bbl", extent.bands, header_file))
-    input.info.bad_bands.push_back(good == 0 ? 1 : 0);
-  if (const auto ignore = find(fields, "data ignore value")) input.info.nodata = number_in(*ignore);
+    d.info.bad_bands.push_back(good == 0 ? 1 : 0);
+  if (const auto ignore = find(fields, "data ignore value")) d.info.nodata = number_in(*ignore);
+  return d;
+}
 
+CubeInput open(const std::string& path) {
+  const auto [header_file, data_file] = files_of(path);
+  const Description d = describe(std::string(formats::File::open(header_file).text()), header_file);
+  CubeInput input;
+  input.name = path;
+  input.info = d.info;
+  const Extent extent = d.info.extent;
   const auto data = std::make_shared<formats::File>(formats::File::open(data_file));
-  const std::size_t size = bytes_of(input.info.type), expected = offset + extent.size() * size;
+  const std::size_t size = bytes_of(input.info.type), expected = d.offset + extent.size() * size;
   if (data->bytes().size() < expected)
-    throw io_error("{}: expected {} bytes ({} + {} x {} x {} x {}), found {}: truncated?", data_file, expected, offset,
-                   extent.rows, extent.cols, extent.bands, size, data->bytes().size());
-  input.read = [data, offset, extent, interleave, big_endian, size](std::size_t row, std::size_t rows, std::byte* out) {
+    throw io_error("{}: expected {} bytes ({} + {} x {} x {} x {}), found {}: truncated?", data_file, expected,
+                   d.offset, extent.rows, extent.cols, extent.bands, size, data->bytes().size());
+  input.read = [data, offset = d.offset, extent, interleave = d.interleave, big_endian = d.big_endian, size](
+                   std::size_t row, std::size_t rows, std::byte* out) {
     const std::byte* from = data->bytes().data() + offset;
     if (size == 1) return read_rows<std::uint8_t>(from, extent, interleave, false, row, rows, out);
     if (size == 2) return read_rows<std::uint16_t>(from, extent, interleave, big_endian, row, rows, out);

@@ -19,6 +19,15 @@ std::pair<std::string, std::string> files_of(const std::string& path);
 std::pair<std::string, std::string> target_files(const std::string& path);
 bool is_envi(const std::string& path);
 
+/// What a header says of the data file. Throws bad_input.
+struct Description {
+  CubeInfo info;
+  Interleave interleave = Interleave::bsq;
+  std::size_t offset = 0;
+  bool big_endian = false;
+};
+Description describe(const std::string& text, const std::string& header_file);
+
 CubeInput open(const std::string& path);
 
 /// The text of a header for `info`: the one it was read from with the fields that differ replaced, or a new one.
