@@ -24,6 +24,7 @@ void write_records(h5::Output& file, const std::string& shift, const std::vector
   file.column(root + "/frame", frame, {.units = "1", .long_name = "frames of the members", .dims = {"member"}});
   file.column(root + "/row", row,
               {.units = "1", .long_name = "rows of the members among the frame's triggers", .dims = {"member"}});
+  file.group("/summary");
   file.attribute("/summary", "best_shift", shift);
 }
 

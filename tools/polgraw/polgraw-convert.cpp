@@ -200,7 +200,7 @@ Content read_any(const Options& o) {
     c.coincidences = legacy::parse_coincidences(slurp(o.in), o.in);
   else if (name.ends_with(".vlines"))
     c.vetoes = legacy::parse_veto_lines(slurp(o.in), o.in);
-  else if (name.starts_with("sig"))
+  else if (name.starts_with("sig") && !name.ends_with("5"))
     c.signal = legacy::parse_signal(slurp(o.in), o.in);
   else if (name.starts_with("triggers_") && name.ends_with(".bin"))
     c.triggers = read_legacy_triggers(o, name);

@@ -1,5 +1,8 @@
 #include "ephemeris.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #include <doctest.h>
 
 #include "shared_frame.hpp"
@@ -70,4 +73,75 @@ TEST_CASE("tables of the LAL format: Taylor's series from the nearest row") {
   CHECK(table.position(1130)[0] == doctest::Approx(5 + 2 * 130 + 0.5 * 130 * 130).epsilon(1e-9));
   CHECK_THROWS(table.position(1400));
   CHECK_THROWS(EphemerisTable("1000 100 3\n1000 1 2 3\n", "short"));
+}
+
+namespace {
+
+/// A DAF/SPK file with the Earth-Moon barycentre (type 2) and Earth relative to it (type 3), three records each, whose
+/// Chebyshev coefficients are those of polynomials in the record's own time.
+std::string make_spk(bool big_endian, double interval) {
+  std::string file(2 * 1024, '\0');
+  const auto put = [&](std::size_t at, auto value) {
+    std::string raw(reinterpret_cast<const char*>(&value), sizeof value);
+    if (big_endian) std::ranges::reverse(raw);
+    if (file.size() < at + raw.size()) file.resize(at + raw.size());
+    file.replace(at, raw.size(), raw);
+  };
+  file.replace(0, 8, "DAF/SPK ");
+  put(8, std::int32_t{2});
+  put(12, std::int32_t{6});
+  put(76, std::int32_t{2});
+  file.replace(88, 8, big_endian ? "BIG-IEEE" : "LTL-IEEE");
+  put(1024 + 16, 2.0);
+  std::size_t word = 257;  // 1-based, after two records of 128 doubles
+  for (int segment = 0; segment < 2; ++segment) {
+    const int type = segment + 2;
+    const std::size_t first = word, parts = type == 2 ? 3 : 6, terms = 4;
+    for (int record = 0; record < 3; ++record) {
+      put(8 * (word++ - 1), (record + 0.5) * interval);
+      put(8 * (word++ - 1), interval / 2);
+      for (std::size_t k = 0; k < parts; ++k)
+        for (std::size_t n = 0; n < terms; ++n)
+          put(8 * (word++ - 1), (segment + 1) * 1e3 * (static_cast<double>(k + 1) + 10.0 * record) / std::pow(7.0, n));
+    }
+    for (double value : {0.0, interval, 2.0 + static_cast<double>(parts * terms), 3.0})
+      put(8 * (word++ - 1), value);
+    const std::size_t at = 1024 + 24 + 40 * static_cast<std::size_t>(segment);
+    put(at, 0.0);
+    put(at + 8, 3 * interval);
+    const std::array<std::int32_t, 6> numbers{segment == 0 ? 3 : 399,
+                                              segment == 0 ? 0 : 3,
+                                              1,
+                                              type,
+                                              static_cast<std::int32_t>(first),
+                                              static_cast<std::int32_t>(word - 1)};
+    for (std::size_t k = 0; k < 6; ++k)
+      put(at + 16 + 4 * k, numbers[k]);
+  }
+  return file;
+}
+
+}  // namespace
+
+TEST_CASE("SPK files of both byte orders, types 2 and 3: Chebyshev series against their definition") {
+  constexpr double interval = 86400;
+  for (bool big_endian : {false, true}) {
+    const std::string bytes = make_spk(big_endian, interval);
+    const SpkFile file(std::as_bytes(std::span(bytes)), "made.bsp");
+    for (double t : {0.0, 1000.0, 86399.0, 86401.0, 150000.0, 3 * interval}) {
+      const int record = std::min(2, static_cast<int>(t / interval));
+      const double x = (t - (record + 0.5) * interval) / (interval / 2);
+      const auto earth = file.earth(t);
+      for (std::size_t k = 0; k < 3; ++k) {
+        double series = 0;
+        for (int n = 0; n < 4; ++n)
+          series += std::cos(n * std::acos(x)) / std::pow(7.0, n);
+        const double expected = 3e3 * (static_cast<double>(k + 1) + 10.0 * record) * series;  // both segments
+        CHECK(std::abs(earth[k] - expected) < 1e-9);                                          // km
+      }
+    }
+    CHECK_THROWS(file.earth(4 * interval));
+    CHECK_THROWS(file.position(10, 0, 0));
+    CHECK_THROWS(SpkFile(std::as_bytes(std::span(bytes)).first(3000), "cut.bsp"));
+  }
 }
