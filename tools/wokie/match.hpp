@@ -43,15 +43,25 @@ struct Pair {
 };
 
 /// Logistic model over the features, with an intercept.
-struct MatchModel {
+struct LinearModel {
   double intercept = 0;
   std::array<double, feature_count> weight{};
   double operator()(const std::array<double, feature_count>& features) const;
+};
+
+/// One model for pairs that have labels in a common language, one for those that only translations connect.
+struct MatchModel {
+  LinearModel common, cross;
+  double operator()(const std::array<double, feature_count>& features) const {
+    return (features[shared_language] > 0 ? common : cross)(features);
+  }
   static MatchModel shipped();
-  /// From and to {"intercept": x, "FEATURE": x, ...}; unknown or missing names are bad input.
+  /// From and to {"common": {"intercept": x, "FEATURE": x, ...}, "cross": {...}}; unknown or missing names are bad
+  /// input.
   static MatchModel from_json(std::string_view text, const std::string& name);
   std::string to_json() const;
-  /// Fits by iteratively reweighted least squares with ridge 1; `right` per pair.
+  /// Fits by iteratively reweighted least squares with ridge 1; `right` per pair. A part with fewer than ten right
+  /// pairs stays as shipped.
   static MatchModel fit(const std::vector<Pair>& pairs, const std::vector<bool>& right);
 };
 
