@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include <fmt/format.h>
+
 #include "labels.hpp"
 #include "language.hpp"
 #include "unicode.hpp"
@@ -613,11 +615,32 @@ class Translator {
       ++result_.held_back;
     } else {
       const Triple triple{subject, graph_.iri(property_iri(property)), literal};
-      graph_.add(triple[0], triple[1], triple[2]);
+      if (options_.xl && has_xl_labels(thesaurus, static_cast<std::size_t>(record.concept_index)))
+        add_xl_label(subject, property, literal);
+      else
+        graph_.add(triple[0], triple[1], triple[2]);
       added_labels_.push_back(triple);
       ++result_.added;
     }
     result_.records.push_back(std::move(record));
+  }
+
+  static bool has_xl_labels(const Thesaurus& thesaurus, std::size_t c) {
+    for (std::size_t i = thesaurus.label_begin(c); i < thesaurus.label_end(c); ++i)
+      if (thesaurus.labels[i].xl) return true;
+    return false;
+  }
+
+  /// The label as a node of its own, as the concept's other labels are.
+  void add_xl_label(TermId subject, Property property, TermId literal) {
+    const auto xl = [&](const std::string& name) { return graph_.iri(skosxl_ns + name); };
+    std::size_t number = added_labels_.size();
+    while (graph_.find(TermKind::blank, fmt::format("wokie{}", number), {}, no_term) != no_term)
+      ++number;
+    const TermId node = graph_.blank(fmt::format("wokie{}", number));
+    graph_.add(node, graph_.iri(rdf("type")), xl("Label"));
+    graph_.add(node, xl("literalForm"), literal);
+    graph_.add(subject, xl(property_name(property)), node);
   }
 
   void drop_replaced(TermId subject, Property property, const std::string& target, TermId keep) {

@@ -47,6 +47,7 @@ struct TranslateOptions {
   ContextOptions context = {};
   ThesaurusOptions view = {};
   bool tag_machine = false;
+  bool xl = false;  ///< labels of concepts that have SKOS-XL labels become skosxl:Label nodes
 };
 
 struct Providers {

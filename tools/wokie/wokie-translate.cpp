@@ -28,7 +28,7 @@ struct Options {
   std::vector<std::string> to, from, properties = {"prefLabel"}, primary = {"offline"}, tm, endpoint, rate, concurrency,
                                      service_def, also;
   std::string llm = "none", strategy = "individual", policy = "consensus", context, overwrite = "none",
-              low_confidence = "skip", disambiguate = "candidate", prices;
+              low_confidence = "skip", disambiguate = "candidate", prices, xl = "plain";
   std::string lexicon, dict_dir = default_dict_dir, mode_dir = default_mode_dir, glossary, cache, key_file, prompts,
                        review, apply_review;
   std::string provenance, untagged, lang_match = "prefix";
@@ -369,6 +369,7 @@ class Run {
     how.disambiguate = options_.disambiguate == "qualifier" ? Disambiguate::qualifier
                        : options_.disambiguate == "report"  ? Disambiguate::report
                                                             : Disambiguate::candidate;
+    how.xl = options_.xl == "keep";
     how.exact_tags = options_.lang_match == "exact";
     how.chain_targets = options_.chain_targets;
     how.shared_words = std::any_of(options_.primary.begin(), options_.primary.end(),
@@ -721,6 +722,10 @@ int main(int argc, char** argv) {
             &o.disambiguate,
             "when another concept has the label: take the next candidate, else add the broader label; or only report",
             {.choices = {"candidate", "qualifier", "report"}}},
+           {"--xl",
+            &o.xl,
+            "labels of concepts with SKOS-XL labels: plain ones, or nodes again (keep)",
+            {.choices = {"plain", "keep"}}},
            {"--prices",
             &o.prices,
             "JSON {NAME: {in, out} or number}: USD per million tokens or characters",
