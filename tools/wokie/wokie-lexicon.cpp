@@ -1,6 +1,8 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "document.hpp"
+#include "generate.hpp"
 #include "io/bytes.hpp"
 #include "labels.hpp"
 #include "language.hpp"
@@ -105,11 +107,25 @@ void export_text(const cli::Session& session, const Lexicon& lexicon, const std:
   sink.commit();
 }
 
+void generate(cli::Session& session, const Lexicon& lexicon, GenerateOptions options, const std::string& file) {
+  for (std::string& language : options.languages)
+    code("--languages", language), language = short_code(language);
+  options.seed = session.seed;
+  Document document;
+  document.graph = generate_thesaurus(lexicon, options);
+  save_document(session, document, file, {.format = output_format({}, file)});
+  const Thesaurus thesaurus = thesaurus_of(document.graph, {});
+  session.summary.add("concepts", thesaurus.concepts.size());
+  session.summary.add("labels", thesaurus.labels.size());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::string action, file, dict_dir = default_dict_dir, from, to, domain, lexicon_file;
   std::vector<std::string> pairs, terms;
+  GenerateOptions made_up;
+  int concepts = 1000;
   const cli::Command command{
       .name = "wokie-lexicon",
       .purpose = "compile and inspect bilingual lexica from FreeDict dictionaries",
@@ -117,12 +133,14 @@ int main(int argc, char** argv) {
           "build compiles the dictd dictionaries of a folder into one HDF5 lexicon with words by language and weighted "
           "translations by pair of languages, inverse ones included. info lists what a lexicon holds, lookup shows how "
           "a term "
-          "is translated, directly and through other languages, export writes one pair as TSV.\n\n"
+          "is translated, directly and through other languages, export writes one pair as TSV. generate makes up a "
+          "thesaurus from words that the lexicon translates alike both ways: an input of tests whose right "
+          "translations are known.\n\n"
           "wokie-translate compiles a lexicon by itself on its first run; build is for choosing pairs, folder or "
           "domain. The "
           "dictionaries are free (GPL, CC BY-SA) and come from the distribution; none is part of this package.",
-      .arguments = {cli::choice("ACTION", action, {"build", "info", "lookup", "export"}, "what to do"),
-                    cli::optional_output("OUT", file, "lexicon (build) or TSV (export)")},
+      .arguments = {cli::choice("ACTION", action, {"build", "info", "lookup", "export", "generate"}, "what to do"),
+                    cli::optional_output("OUT", file, "lexicon (build), TSV (export) or thesaurus (generate)")},
       .options = {{"--lexicon",
                    &lexicon_file,
                    "compiled lexicon; otherwise the one that wokie-translate uses",
@@ -132,9 +150,15 @@ int main(int argc, char** argv) {
                   {"--domain", &domain, "favour senses marked with this domain, e.g. archaeol", {.value_name = "MARK"}},
                   {"--from", &from, "source language", {.value_name = "LANG"}},
                   {"--to", &to, "target language", {.value_name = "LANG"}},
-                  {"--term", &terms, "term to look up", {.value_name = "TEXT"}}},
+                  {"--term", &terms, "term to look up", {.value_name = "TEXT"}},
+                  {"--concepts", &concepts, "of a generated thesaurus", {.minimum = 1, .maximum = 1000000}},
+                  {"--languages", &made_up.languages, "of its labels, base language first", {.value_name = "LANG"}},
+                  {"--plural", &made_up.plural, "share of its labels in the plural", {.minimum = 0, .maximum = 1}},
+                  {"--typos", &made_up.typos, "share of its labels with a typo", {.minimum = 0, .maximum = 1}}},
       .examples = {{"wokie-lexicon build --pairs en-de,de-fr,en-fr lexicon.h5", "three pairs"},
                    {"wokie-lexicon lookup --from en --to fr --term settlement", "candidates, path, score"},
+                   {"wokie-lexicon generate --languages de,en,fr --concepts 500 made-up.ttl",
+                    "a thesaurus to test with"},
                    {"wokie-lexicon info --lexicon lexicon.h5", "languages and pairs"}},
       .reference = "FreeDict, https://freedict.org; pivoting by inverse consultation: Tanaka and Umemura, COLING 1994.",
       .reads = "kind wokie-lexicon: see what it writes",
@@ -143,10 +167,10 @@ int main(int argc, char** argv) {
           "languages one after the other, words ascending by folded key;\n"
           "/lexicon/edges/{pair,row_begin,begin,source,start,target,probability}: compressed rows, pairs one after the "
           "other.\nThe columns are contiguous, so that a program maps the file instead of reading it",
-      .standard = {.threads = true},
+      .standard = {.threads = true, .seed = true},
   };
   return command.run(argc, argv, [&](cli::Session& session) {
-    if (action == "build" || action == "export") {
+    if (action == "build" || action == "export" || action == "generate") {
       if (file.empty()) throw usage_error("{} needs an output file", action);
     } else if (!file.empty()) {
       throw usage_error("{} writes no file; a lexicon is given by --lexicon", action);
@@ -159,5 +183,7 @@ int main(int argc, char** argv) {
     if (action == "info") info(session, lexicon);
     if (action == "lookup") look_up(session, lexicon, from, to, terms);
     if (action == "export") export_text(session, lexicon, from, to, file);
+    made_up.concepts = static_cast<std::size_t>(concepts);
+    if (action == "generate") generate(session, lexicon, made_up, file);
   });
 }
