@@ -339,6 +339,8 @@ std::vector<std::vector<Proposal>> OfflineEngine::propose(const std::vector<Sour
   for (std::size_t i = 0; i < sources.size(); ++i) {
     if (options_.memory && !memory_.empty()) {
       std::vector<Proposal> found = memory_.look_up(sources[i], target);
+      const Qualified label = split_qualifier(sources[i].text);
+      if (found.empty() && !label.qualifier.empty()) found = memory_.look_up({sources[i].language, label.head}, target);
       out[i].insert(out[i].end(), found.begin(), found.end());
     }
     ask_dictionaries(sources[i], target, out[i]);
