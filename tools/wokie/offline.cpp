@@ -324,6 +324,27 @@ void OfflineEngine::ask_apertium(const std::vector<SourceText>& sources, const s
     }
 }
 
+void OfflineEngine::ask_cognates(const std::vector<SourceText>& sources, const std::string& target,
+                                 std::vector<std::vector<Proposal>>& out) const {
+  std::map<std::string, std::vector<std::size_t>> by_language;
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (sources[i].language != target) by_language[sources[i].language].push_back(i);
+  const std::string to = long_code(target);
+  for (const auto& group : by_language) {
+    const std::string& language = group.first;
+    const std::vector<std::size_t>& items = group.second;
+    const std::optional<CognateModel> model = train_cognates(lexicon_, long_code(language), to);
+    if (!model) continue;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (std::size_t k = 0; k < items.size(); ++k) {
+      const std::string head = fold(split_qualifier(sources[items[k]].text).head, language);
+      if (head.find(' ') != std::string::npos) continue;
+      if (auto found = model->transfer(head); found && found->confidence >= model->cut())
+        out[items[k]].push_back({found->text, lexicon_.has_word(to, found->text) ? "cognate" : "coined", 1.0, false});
+    }
+  }
+}
+
 bool OfflineEngine::serves(const std::string& from, const std::string& to) const {
   const std::string a = long_code(from), b = long_code(to);
   if (!memory_.empty() || lexicon_.has_pair(a, b)) return true;
@@ -346,26 +367,11 @@ std::vector<std::vector<Proposal>> OfflineEngine::propose(const std::vector<Sour
     ask_dictionaries(sources[i], target, out[i]);
   }
   if (options_.apertium) ask_apertium(sources, target, out);
-  if (options_.cognate)
+  if (options_.cognate) {
     for (std::size_t i = 0; i < sources.size(); ++i)
       if (const auto text = transliterated(sources[i].text, sources[i].language, target))
         out[i].push_back({*text, "script", 1.0, false});
-  if (options_.cognate) {
-    std::map<std::string, std::vector<std::size_t>> by_language;
-    for (std::size_t i = 0; i < sources.size(); ++i)
-      by_language[sources[i].language].push_back(i);
-    for (const auto& [language, items] : by_language) {
-      const std::optional<CognateModel> model = train_cognates(lexicon_, long_code(language), long_code(target));
-      if (!model) continue;
-#pragma omp parallel for schedule(dynamic, 16)
-      for (std::size_t k = 0; k < items.size(); ++k) {
-        const std::string head = fold(split_qualifier(sources[items[k]].text).head, language);
-        if (head.find(' ') != std::string::npos) continue;
-        if (auto found = model->transfer(head); found && found->confidence >= model->cut())
-          out[items[k]].push_back(
-              {found->text, lexicon_.has_word(long_code(target), found->text) ? "cognate" : "coined", 1.0, false});
-      }
-    }
+    ask_cognates(sources, target, out);
   }
   return out;
 }

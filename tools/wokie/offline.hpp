@@ -71,6 +71,9 @@ class OfflineEngine {
   void ask_dictionaries(const SourceText& source, const std::string& target, std::vector<Proposal>& out) const;
   void ask_apertium(const std::vector<SourceText>& sources, const std::string& target,
                     std::vector<std::vector<Proposal>>& out) const;
+  /// One-word texts carried over letter by letter; words that the target's dictionaries lack are marked as coined.
+  void ask_cognates(const std::vector<SourceText>& sources, const std::string& target,
+                    std::vector<std::vector<Proposal>>& out) const;
   /// Sees to it that these terms are answered; the boolean asks for singulars.
   void run_stage(const std::map<std::pair<const Mode*, bool>, std::set<std::string>>& wanted) const;
 

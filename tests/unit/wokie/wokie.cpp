@@ -9,6 +9,7 @@
 #include "cli/error.hpp"
 #include "consensus.hpp"
 #include "dictd.hpp"
+#include "generate.hpp"
 #include "http.hpp"
 #include "labels.hpp"
 #include "language.hpp"
@@ -16,7 +17,9 @@
 #include "llm.hpp"
 #include "match.hpp"
 #include "metrics.hpp"
+#include "offline.hpp"
 #include "rdf.hpp"
+#include "script.hpp"
 #include "sha256.hpp"
 #include "thesaurus.hpp"
 #include "unicode.hpp"
@@ -267,4 +270,97 @@ TEST_CASE("assignment against all permutations") {
     } while (std::next_permutation(order.begin(), order.end()));
     CHECK(sum == doctest::Approx(best));
   }
+}
+
+TEST_CASE("English compounds and their of-phrases vote together") {
+  CHECK(english_compound("theory of the information") == "information theory");
+  CHECK(english_compound("Analysis of networks") == "network analysis");
+  CHECK_FALSE(english_compound("state of the art of war"));
+  CHECK_FALSE(english_compound("analysis"));
+  CHECK(vote_key("Theory of information", "en") == vote_key("information theory", "en"));
+  CHECK(vote_key("analisi delle reti", "it") == vote_key("analisi di rete", "it"));
+  CHECK(vote_key("analisi delle reti", "it") != vote_key("analisi dei dati", "it"));
+}
+
+TEST_CASE("the number of the sources decides where the target language has no convention yet") {
+  const std::vector<SourceText> sources = {{"en", "maps"}, {"fr", "cartes"}};
+  std::vector<Candidate> candidates = {{"mapa", "dict", 0}, {"mapas", "pivot", 1}};
+  CHECK(weighted_vote(candidates, sources, {}, "es").front().text == "mapas");
+  const Convention singular{.capital = false, .plural_share = 0, .seen = 50};
+  CHECK(weighted_vote(candidates, sources, {}, "es", singular).front().text == "mapa");
+}
+
+TEST_CASE("groups of one source text fade") {
+  const std::vector<SourceText> one = {{"en", "maps"}}, two = {{"en", "maps"}, {"fr", "cartes"}};
+  std::vector<Candidate> same = {{"mapa", "dict", 0}, {"mapa", "pivot", 0}},
+                         other = {{"mapa", "dict", 0}, {"mapa", "pivot", 1}};
+  CHECK(weighted_vote(same, one, {}, "de").front().score < weighted_vote(other, two, {}, "de").front().score);
+}
+
+TEST_CASE("near hits of a memory") {
+  Memory memory;
+  memory.add("en", "iron age settlement of the northern valley", "de", "Siedlung");
+  const auto near = memory.look_up({"en", "iron age settlements of the northern valley"}, "de");
+  REQUIRE(near.size() == 1);
+  CHECK(near[0].factor == 0.5);
+  CHECK(near[0].probability == doctest::Approx(1 - 0.5 / 7));
+  CHECK(memory.look_up({"en", "bronze age settlement of the southern valley"}, "de").empty());
+  CHECK(memory.look_up({"en", "iron age settlement of the northern valley"}, "de").front().factor == 1);
+}
+
+TEST_CASE("marks that dictionaries hang on words") {
+  const DictEntry entry =
+      parse_entry("silver /ˈsɪlvə/\nSilber…, Silber 2, /ˈaɡ/, 'Bergkristall', a Priori...\n", false);
+  REQUIRE(entry.senses.size() == 4);
+  CHECK(entry.senses[0].word.text == "Silber");
+  CHECK(entry.senses[1].word.text == "Silber");
+  CHECK(entry.senses[2].word.text == "Bergkristall");
+}
+
+TEST_CASE("letters of one script in another") {
+  CHECK(transliterated("Љубав", "sr", "hr") == "Ljubav");
+  CHECK(transliterated("Njiva", "hr", "sr") == "Њива");
+  CHECK(transliterated("Лев Толстой", "ru", "de") == "Lev Tolstoy");
+  CHECK_FALSE(transliterated("дом", "ru", "de"));
+  CHECK_FALSE(transliterated("house", "en", "de"));
+}
+
+TEST_CASE("a lexicon whose columns do not fit is refused") {
+  const auto word = [](const char* text) { return DictWord{text, 0, 0}; };
+  const Lexicon whole =
+      build_lexicon({{"eng", "deu", {DictEntry{{word("sword")}, {DictSense{word("Schwert"), 0, ""}}}}}});
+  LexiconColumns columns = whole.columns();
+  CHECK(Lexicon(columns, "whole", true).direct("eng", "deu", "sword").size() == 1);
+  columns.target = columns.target.subspan(1);
+  CHECK_THROWS_AS(Lexicon(columns, "cut", false), fachwerk::Error);
+  columns = whole.columns();
+  const std::vector<WordId> wild(columns.target.size(), 99);
+  columns.target = wild;
+  CHECK_THROWS_AS(Lexicon(columns, "wild", true), fachwerk::Error);
+  CHECK(Lexicon(columns, "wild", false).direct("eng", "deu", "sword").empty());
+}
+
+TEST_CASE("a made-up thesaurus is sound and says what the lexicon says") {
+  Dictionary dictionary{"deu", "eng", {}};
+  for (const char* text : {"Haus:house", "Hund:dog", "Katze:cat", "Baum:tree", "Schwert:sword", "Nadel:needle"}) {
+    const std::string both = text;
+    const std::size_t colon = both.find(':');
+    dictionary.entries.push_back({{DictWord{both.substr(0, colon)}}, {DictSense{DictWord{both.substr(colon + 1)}, 0}}});
+  }
+  const Lexicon lexicon = build_lexicon({dictionary});
+  GenerateOptions options{.concepts = 5, .languages = {"de", "en"}, .coverage = {1.0}, .qualifier = 0, .homonyms = 0};
+  const Graph graph = generate_thesaurus(lexicon, options);
+  CHECK(canonical_lines(graph) == canonical_lines(generate_thesaurus(lexicon, options)));
+  const Thesaurus thesaurus = thesaurus_of(graph, {});
+  REQUIRE(thesaurus.concepts.size() == 5);
+  CHECK(thesaurus.cycles_cut == 0);
+  for (std::size_t c = 0; c < 5; ++c) {
+    const auto german = texts_of(graph, thesaurus, c, Property::pref_label, "de");
+    const auto english = texts_of(graph, thesaurus, c, Property::pref_label, "en");
+    REQUIRE(german.size() == 1);
+    REQUIRE(english.size() == 1);
+    CHECK(lexicon.direct("deu", "eng", fold(german[0])).front().text == english[0]);
+  }
+  options.concepts = 7;
+  CHECK_THROWS_AS(generate_thesaurus(lexicon, options), fachwerk::Error);
 }
