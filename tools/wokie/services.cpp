@@ -71,6 +71,23 @@ bool texts_of_list(const Json* list, const char* key, std::size_t count, Texts& 
   return true;
 }
 
+/// One text, or a list of them, whichever was sent; false if the count is not the one asked for.
+bool text_or_texts(const Json* answer, std::size_t count, Texts& texts) {
+  if (answer == nullptr) return false;
+  if (answer->is_string()) texts.push_back(answer->get<std::string>());
+  if (answer->is_array())
+    for (const Json& one : *answer)
+      if (one.is_string()) texts.push_back(one.get<std::string>());
+  return texts.size() == count;
+}
+
+/// Reads {"LIST": [{"KEY": text}, ...]}.
+std::function<bool(const Json&, std::size_t, Texts&)> list_under(const char* list, const char* key) {
+  return [list, key](const Json& json, std::size_t count, Texts& texts) {
+    return texts_of_list(member(json, {list}), key, count, texts);
+  };
+}
+
 /// Wraps a reader of well-formed JSON answers: transport errors, non-JSON bodies and error messages are handled alike.
 auto reader(std::function<bool(const Json&, std::size_t, Texts&)> ok, std::function<std::string(const Json&)> error) {
   return [ok = std::move(ok), error = std::move(error)](const HttpResponse& response, std::size_t count, Texts& texts,
@@ -122,17 +139,9 @@ WireFormat libretranslate() {
             if (!s.key.empty()) body["api_key"] = s.key;
             return post(s.endpoint + "/translate", {}, body);
           },
-          reader(
-              [](const Json& json, std::size_t count, Texts& texts) {
-                const Json* answer = member(json, {"translatedText"});
-                if (answer == nullptr) return false;
-                if (answer->is_string() && count == 1) texts.push_back(answer->get<std::string>());
-                if (answer->is_array())
-                  for (const Json& one : *answer)
-                    if (one.is_string()) texts.push_back(one.get<std::string>());
-                return texts.size() == count;
-              },
-              [](const Json& json) { return text_at(json, {"error"}); })};
+          reader([](const Json& json, std::size_t count,
+                    Texts& texts) { return text_or_texts(member(json, {"translatedText"}), count, texts); },
+                 [](const Json& json) { return text_at(json, {"error"}); })};
 }
 
 WireFormat deepl() {
@@ -159,9 +168,7 @@ WireFormat deepl() {
             return post(base + "/v2/translate", {"Authorization: DeepL-Auth-Key " + s.key},
                         {{"text", texts}, {"source_lang", from}, {"target_lang", to}});
           },
-          reader([](const Json& json, std::size_t count,
-                    Texts& texts) { return texts_of_list(member(json, {"translations"}), "text", count, texts); },
-                 [](const Json& json) { return text_at(json, {"message"}); })};
+          reader(list_under("translations", "text"), [](const Json& json) { return text_at(json, {"message"}); })};
 }
 
 WireFormat google_v2() {
@@ -188,25 +195,22 @@ WireFormat google_v2() {
 }
 
 WireFormat google_v3() {
-  return {
-      "google",
-      "https://translation.googleapis.com",
-      1024,
-      30000,
-      plain_code,
-      [](const ServiceSettings& s, const std::string& from, const std::string& to, const Texts& texts) {
-        return post(s.endpoint + "/v3/projects/" + s.project + "/locations/global:translateText",
-                    {"Authorization: Bearer " + s.key},
-                    {{"contents", texts},
-                     {"mimeType", "text/plain"},
-                     {"sourceLanguageCode", from},
-                     {"targetLanguageCode", to}});
-      },
-      reader([](const Json& json, std::size_t count,
-                Texts& texts) { return texts_of_list(member(json, {"translations"}), "translatedText", count, texts); },
-             [](const Json& json) {
-               return text_at(json, {"error", "message"});
-             })};
+  return {"google",
+          "https://translation.googleapis.com",
+          1024,
+          30000,
+          plain_code,
+          [](const ServiceSettings& s, const std::string& from, const std::string& to, const Texts& texts) {
+            return post(s.endpoint + "/v3/projects/" + s.project + "/locations/global:translateText",
+                        {"Authorization: Bearer " + s.key},
+                        {{"contents", texts},
+                         {"mimeType", "text/plain"},
+                         {"sourceLanguageCode", from},
+                         {"targetLanguageCode", to}});
+          },
+          reader(list_under("translations", "translatedText"), [](const Json& json) {
+            return text_at(json, {"error", "message"});
+          })};
 }
 
 WireFormat microsoft() {
@@ -275,17 +279,9 @@ WireFormat lingvanex() {
             return post(s.endpoint + "/b1/api/v3/translate", {"Authorization: " + s.key},
                         {{"platform", "api"}, {"from", from}, {"to", to}, {"data", texts}});
           },
-          reader(
-              [](const Json& json, std::size_t count, Texts& texts) {
-                const Json* answer = member(json, {"result"});
-                if (answer == nullptr) return false;
-                if (answer->is_string() && count == 1) texts.push_back(answer->get<std::string>());
-                if (answer->is_array())
-                  for (const Json& one : *answer)
-                    if (one.is_string()) texts.push_back(one.get<std::string>());
-                return texts.size() == count;
-              },
-              [](const Json& json) { return text_at(json, {"err"}); })};
+          reader([](const Json& json, std::size_t count,
+                    Texts& texts) { return text_or_texts(member(json, {"result"}), count, texts); },
+                 [](const Json& json) { return text_at(json, {"err"}); })};
 }
 
 WireFormat modernmt() {
@@ -304,11 +300,9 @@ WireFormat modernmt() {
             return post(s.endpoint + "/translate", {"MMT-ApiKey: " + s.key, "X-HTTP-Method-Override: GET"},
                         {{"source", from}, {"target", to}, {"q", texts}});
           },
-          reader([](const Json& json, std::size_t count,
-                    Texts& texts) { return texts_of_list(member(json, {"data"}), "translation", count, texts); },
-                 [](const Json& json) {
-                   return text_at(json, {"error", "message"});
-                 })};
+          reader(list_under("data", "translation"), [](const Json& json) {
+            return text_at(json, {"error", "message"});
+          })};
 }
 
 WireFormat pons() {
@@ -330,9 +324,7 @@ WireFormat pons() {
             return post(s.endpoint + "/v1/translate", {"X-PONS-APIKEY: " + s.key},
                         {{"sourceLanguage", from}, {"targetLanguage", to}, {"segments", segments}});
           },
-          reader([](const Json& json, std::size_t count,
-                    Texts& texts) { return texts_of_list(member(json, {"segments"}), "text", count, texts); },
-                 [](const Json& json) { return text_at(json, {"message"}); })};
+          reader(list_under("segments", "text"), [](const Json& json) { return text_at(json, {"message"}); })};
 }
 
 WireFormat yandex() {
@@ -347,9 +339,7 @@ WireFormat yandex() {
             if (!s.project.empty()) body["folderId"] = s.project;
             return post(s.endpoint + "/translate/v2/translate", {"Authorization: Api-Key " + s.key}, body);
           },
-          reader([](const Json& json, std::size_t count,
-                    Texts& texts) { return texts_of_list(member(json, {"translations"}), "text", count, texts); },
-                 [](const Json& json) { return text_at(json, {"message"}); })};
+          reader(list_under("translations", "text"), [](const Json& json) { return text_at(json, {"message"}); })};
 }
 
 WireFormat mymemory() {
