@@ -781,7 +781,7 @@ std::optional<std::string> OnlineModel::ask(const Prompt& prompt) {
     ++use_.cached;
     return known;
   }
-  if (stores_.cache_only || use_.broken) return std::nullopt;
+  if (stores_.cache_only || use_.broken || (settings_.policy.stop && settings_.policy.stop())) return std::nullopt;
   HttpRequest request = format_.request(settings_, model_, prompt);
   request.timeout = 120;
   std::optional<std::string> reply;

@@ -9,6 +9,7 @@
 
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
+#include "cli/signals.hpp"
 #include "io/bytes.hpp"
 #include "language.hpp"
 #include "resources.hpp"
@@ -36,7 +37,7 @@ struct Options {
   int context_chars = 1200, min_primary = 5, max_retries = 1, retries = 5;
   double threshold = 0.6, temperature = 0, min_confidence = 0;
   std::optional<double> max_cost;
-  bool resume = false, dry_run = false, no_cache = false, cache_only = false, chain_targets = false,
+  bool partial = false, resume = false, dry_run = false, no_cache = false, cache_only = false, chain_targets = false,
        tag_machine = false, infer = true;
 };
 
@@ -102,11 +103,19 @@ class Run {
     const std::size_t before = document_.graph.triples().size();
     TranslateResult result = translate(document_.graph, how, providers_);
     if (session_.verbose) session_.note(fmt::format("{} triples added", document_.graph.triples().size() - before));
+    if (cli::stop_requested()) return stop(result, thesaurus, view);
     write(result, thesaurus, view);
     report(result);
   }
 
  private:
+  /// Interrupted: what came so far is in the journal.
+  void stop(TranslateResult& result, const Thesaurus& thesaurus, const ThesaurusOptions& view) {
+    journal_.sync();
+    if (options_.partial) write(result, thesaurus, view);
+    throw cli::stopped_error(options_.out + ".journal");
+  }
+
   ThesaurusOptions view_options() const {
     ThesaurusOptions view{.infer_concepts = options_.infer};
     for (const std::string& also : options_.also)
@@ -157,6 +166,7 @@ class Run {
     if (!options_.no_cache)
       cache_ = Answers::open(options_.cache.empty() ? cache_folder() + "/cache.jsonl" : options_.cache);
     if (options_.out != "-") journal_ = Answers::journal(options_.out + ".journal", identity(), options_.resume);
+    if (journal_.is_open()) cli::install_signal_handlers(true);
     stores_ = {options_.no_cache ? nullptr : &cache_, journal_.is_open() ? &journal_ : nullptr, options_.cache_only};
   }
 
@@ -203,6 +213,7 @@ class Run {
     out.policy.concurrency = static_cast<int>(number("--concurrency", lanes, name, model ? 1 : 4));
     out.policy.retries = options_.retries;
     out.policy.seed = session_.seed;
+    out.policy.stop = cli::stop_requested;
     return out;
   }
 
@@ -523,7 +534,7 @@ class Run {
     if (provenance == "prov" && format != "hdf5" && options_.out != "-" && result.added > 0)
       write_sidecar(result, thesaurus);
     write_review(result, thesaurus);
-    if (journal_.is_open()) journal_.remove();
+    if (journal_.is_open() && !cli::stop_requested()) journal_.remove();
   }
 
   double cost_of(const OnlineService& service) const {
@@ -716,6 +727,7 @@ int main(int argc, char** argv) {
            {"--no-cache", &o.no_cache, "remember nothing beyond this run"},
            {"--cache-only", &o.cache_only, "ask nobody: remembered answers only"},
            {"--resume", &o.resume, "continue a run that was killed, from OUT.journal"},
+           {"--partial", &o.partial, "on SIGINT or SIGTERM write what is decided so far, too (the journal is kept)"},
            {"--dry-run", &o.dry_run, "count and estimate the cost; write nothing"},
            {"--max-cost", &o.max_cost, "ask the model no more beyond this", {.unit = "USD", .minimum = 0}},
            {"--disambiguate",
