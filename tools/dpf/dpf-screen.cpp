@@ -495,10 +495,9 @@ void screen(const Options& options, cli::Session& session, const cluster::Commun
   Screener screener(options, screen_options, input, study, source ? &*source : nullptr);
   std::optional<Writer> writer;
   if (world.root()) writer.emplace(options, session, input, study);
-  // One rank takes an operating point whole; several share even one, in blocks of some hundred outages.
-  const std::size_t shared = std::max<std::size_t>(64, study.size() / (8 * static_cast<std::size_t>(world.size())));
-  const std::size_t block = world.size() == 1 ? study.contingencies.size()
-                                              : std::min({study.contingencies.size(), shared, std::size_t{1024}});
+  // One rank takes an operating point whole, several share even one.
+  const std::size_t block =
+      world.size() == 1 ? study.contingencies.size() : std::min<std::size_t>(study.contingencies.size(), 128);
   {
     cli::Progress progress(session, "screening", study.size(), "contingencies");
     dpf::farm_out(

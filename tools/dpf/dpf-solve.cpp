@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 
@@ -25,7 +26,7 @@ struct Options {
   std::string scenarios, area = "auto";
   std::vector<std::string> outputs = {"v", "flows", "gen", "loss"};
   int memory = 4, chunk = 64;
-  std::string slack = "single", plot, plot_convergence, preset, precision = "mixed";
+  std::string slack = "single", plot, plot_convergence, preset, precision = "mixed", compress = "auto";
   double rate = 0.003377, beta1 = 0.979681, beta2 = 0.963442, alpha = 0.86468552, momentum = 0, weight_decay = 0,
          dampening = 0;
   std::string loss = "mse", schedule = "constant";
@@ -298,7 +299,8 @@ class ScenarioWriter {
     file_.stamp(session, "power-flow", input.file ? &*input.file : nullptr);
     dpf::write_grid(file_, input.grid);
     // Compressing for several ranks would keep the one that writes busier than the others together.
-    dpf::create_flows(file_, count, input.grid, outputs_, ranks == 1);
+    dpf::create_flows(file_, count, input.grid, outputs_,
+                      options.compress == "auto" ? ranks == 1 : options.compress == "yes");
     header.status.resize(count);
     header.iterations.resize(count);
     header.path.resize(count);
@@ -401,14 +403,15 @@ class ScenarioSolver {
   const Rows& rows() const { return rows_; }
   const dpf::Network& network() const { return network_; }
   std::string method() const { return dpf::name(together_ ? method_.method : each_method().method); }
-  /// Scenarios of one block: whole tiles for every thread, whole chains.
+  /// Scenarios of one block: whole tiles for every thread, whole chains, whole chunks of the voltages.
   std::size_t block(int threads) const {
     if (!together_) return static_cast<std::size_t>(16 * threads);
     const auto lanes = static_cast<std::size_t>(batch_->lanes());
     if (device_.is_cuda()) return lanes;
     if (options_.precision == "double") return static_cast<std::size_t>(64 * threads);
     if (options_.chain) return lanes * static_cast<std::size_t>(options_.chunk);
-    return std::max<std::size_t>(64, 4 * lanes * static_cast<std::size_t>(threads));
+    return std::bit_ceil(std::max(
+        {std::size_t{64}, 4 * lanes * static_cast<std::size_t>(threads), dpf::scenario_rows(grid_.bus.size())}));
   }
   double read_time = 0;
 
@@ -599,7 +602,7 @@ int main(int argc, char** argv) {
           "in single precision, while states and mismatches stay in double precision: the tolerance is the same as Newton's. A "
           "scenario that contracts too slowly goes up a ladder: Newton, Newton with line search, Newton from DC angles, homotopy; "
           "/result/path tells which solved it. Other methods, and a distributed slack, solve every scenario by itself. Scenarios are read "
-          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks and the first rank writes, uncompressed; results do not depend on the number of ranks or threads.\n\n"
+          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks and the first rank writes, unpacked; results do not depend on the number of ranks or threads.\n\n"
           "The results are written even where the method did not converge (/result/status tells); the exit code is 1 then unless "
           "--allow-failures is given.",
       .arguments = {cli::input("IN", options.input,
@@ -652,6 +655,10 @@ int main(int argc, char** argv) {
             "scenarios not begun after this time are left out (status 6); 0: none",
             {.unit = "s", .minimum = 0}},
            {"--outputs", &options.outputs, "what is written: v, flows, gen, loss", {.value_name = "LIST"}},
+           {"--compress",
+            &options.compress,
+            "results of scenarios: packed, or not; auto: packed unless several ranks run",
+            {.choices = {"auto", "yes", "no"}}},
            {"--memory", &options.memory, "columns of Anderson acceleration, 0: none", {.minimum = 0, .maximum = 8}},
            {"--precision",
             &options.precision,

@@ -1,5 +1,6 @@
 #include "farm.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <optional>
@@ -72,11 +73,16 @@ class Receiver {
 void farm_out(const cluster::Communicator& world, std::size_t total, std::size_t block,
               const std::function<std::vector<double>(cluster::Block)>& work,
               const std::function<void(cluster::Block, std::span<const double>)>& sink) {
-  cluster::TaskQueue queue(world, total, block);
+  // A rank that asks for tasks may wait until rank 0 looks up from its own block: the others take several at once.
+  const std::size_t many = std::clamp<std::size_t>(total / (16 * block * static_cast<std::size_t>(world.size())), 1, 8);
+  cluster::TaskQueue queue(world, total, world.root() ? block : many * block);
   if (!world.root()) {
     Sender sender(world);
     while (const auto mine = queue.next())
-      sender.send(*mine, work(*mine));
+      for (std::size_t begin = mine->begin; begin < mine->end(); begin += block) {
+        const cluster::Block piece{begin, std::min(block, mine->end() - begin)};
+        sender.send(piece, work(piece));
+      }
     sender.finish();
     return;
   }

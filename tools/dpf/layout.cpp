@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -17,11 +18,8 @@ namespace {
 
 using h5::Describe;
 
-// Chunks of about 64 KiB: whole scenarios, so that one of them is read cheaply.
 h5::Shape scenario_chunk(std::size_t scenarios, std::size_t width) {
-  const std::size_t rows =
-      std::clamp<std::size_t>(8192 / std::max<std::size_t>(width, 1), 1, std::max<std::size_t>(scenarios, 1));
-  return {rows, std::max<std::size_t>(width, 1)};
+  return {std::min(scenario_rows(width), std::max<std::size_t>(scenarios, 1)), std::max<std::size_t>(width, 1)};
 }
 
 // The columns of the tables of /grid: name, units, meaning, place. One description for HDF5 and CSV, both ways.
@@ -300,6 +298,10 @@ void write_header(h5::Output& file, const ResultHeader& header) {
   file.column("/result/slack_mw", header.slack_mw, column("MW", "generation at reference buses", "scenario"));
   file.column("/result/loss_mw", header.loss_mw, column("MW", "losses of branches and shunts", "scenario"));
   file.column("/result/lost_load_mw", header.lost_load_mw, column("MW", "load of dead buses", "scenario"));
+}
+
+std::size_t scenario_rows(std::size_t width) {
+  return std::bit_floor(std::max<std::size_t>(8192 / std::max<std::size_t>(width, 1), 1));
 }
 
 void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs, bool compressed) {

@@ -40,6 +40,10 @@ struct ResultHeader {
 };
 void write_header(h5::Output& file, const ResultHeader& header);
 
+/// Scenarios in a chunk of a dataset of `width` numbers each: about 64 KiB, whole scenarios so that one of them is read
+/// cheaply, a power of two so that blocks of scenarios need not cut through chunks.
+std::size_t scenario_rows(std::size_t width);
+
 /// Which of the large outputs are written.
 struct Outputs {
   bool voltages = true, flows = true, generators = true;
