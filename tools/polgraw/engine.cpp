@@ -173,15 +173,9 @@ void FastEngine<Real>::set_sky(const SkyPoint& point) {
       // The band of `length` bins round its centre, below zero frequency at the top of the longer spectrum.
       const auto weight = static_cast<Real>(d.weight);
       const std::complex<Real>* low = y + band.nfft - half;
-      std::copy(y, y + half, nodes);
+      p.kernels_->filter(half, p.filter_.data() + half, weight, real(y), real(nodes));
       std::fill(nodes + half, nodes + p.nodes_ - half, std::complex<Real>{});
-      std::copy(low, low + half, nodes + p.nodes_ - half);
-      p.kernels_->filter(half, p.filter_.data() + half, real(nodes));
-      p.kernels_->filter(half, p.filter_.data(), real(nodes + p.nodes_ - half));
-      for (std::size_t k = 0; k < half; ++k)
-        nodes[k] *= weight;
-      for (std::size_t k = p.nodes_ - half; k < p.nodes_; ++k)
-        nodes[k] *= weight;
+      p.kernels_->filter(half, p.filter_.data(), weight, real(low), real(nodes + p.nodes_ - half));
       p.backward_.inverse({nodes, p.nodes_}, {nodes, p.nodes_});
       std::copy(nodes + p.nodes_ - halo, nodes + p.nodes_, nodes - halo);
       std::copy(nodes, nodes + halo, nodes + p.nodes_);

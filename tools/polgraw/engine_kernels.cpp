@@ -30,11 +30,12 @@ void demodulate(const Demodulation<Real>& job, Real* __restrict ya, Real* __rest
 }
 
 template <class Real>
-void filter_bins(std::size_t n, const Real* __restrict filter, Real* __restrict spectrum) {
+void filter_bins(std::size_t n, const Real* __restrict filter, Real weight, const Real* __restrict spectrum,
+                 Real* __restrict out) {
 #pragma omp simd
   for (std::size_t k = 0; k < n; ++k) {
-    spectrum[2 * k] *= filter[k];
-    spectrum[2 * k + 1] *= filter[k];
+    out[2 * k] = spectrum[2 * k] * filter[k] * weight;
+    out[2 * k + 1] = spectrum[2 * k + 1] * filter[k] * weight;
   }
 }
 

@@ -56,8 +56,8 @@ struct Kernels {
   /// Writes a x e^{-i phase}, b x e^{-i phase}, the delay shift_i - shift_0, and the sums of a^2, b^2, ab where data is
   /// present.
   void (*demodulate)(const Demodulation<Real>&, Real* ya, Real* yb, double* delay, double* sums);
-  /// spectrum[k] *= filter[k] for the `n` bins.
-  void (*filter)(std::size_t n, const Real* filter, Real* spectrum);
+  /// out[k] = spectrum[k] filter[k] weight for the `n` bins.
+  void (*filter)(std::size_t n, const Real* filter, Real weight, const Real* spectrum, Real* out);
   /// Adds the B-splines with coefficients a, b at the nodes 0, 1, 2, ... (which go on for `margin` samples and the taps
   /// at both ends).
   void (*resample)(const Resampling&, const Real* a, const Real* b, Real* out_a, Real* out_b);
