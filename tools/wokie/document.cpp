@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 #include <map>
 #include <set>
 
@@ -320,6 +321,27 @@ std::string xml_text(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+Graph read_foreign(std::string_view text, const std::string& path, const std::string& name,
+                   const LoadOptions& options) {
+  if (options.format == "csv" || options.format == "tsv" ||
+      (options.format.empty() && (path.ends_with(".csv") || path.ends_with(".tsv"))))
+    return read_table(text, name, options.format == "tsv" || path.ends_with(".tsv") ? '\t' : ',');
+  std::optional<Format> format = options.format.empty() ? sniff_format(text) : format_of_name(options.format);
+  if (!format) {
+    if (!options.format.empty()) throw usage_error("--from-format {}: not a format that can be read", options.format);
+    throw bad_input("{}:1:1: neither RDF (XML, Turtle, N-Triples, JSON-LD) nor HDF5", name);
+  }
+  // Turtle and TriG look alike from the front: the name decides.
+  if (options.format.empty() && *format == Format::turtle)
+    if (const auto named = format_of_extension(path); named && *named != Format::rdfxml && *named != Format::jsonld)
+      format = named;
+  return read_rdf(text, *format, {.name = name, .base = options.base});
+}
+
+}  // namespace
+
 Document load_document(const std::string& path, const LoadOptions& options) {
   Document out;
   if ((options.format.empty() && is_hdf5(path)) || options.format == "hdf5") {
@@ -330,24 +352,10 @@ Document load_document(const std::string& path, const LoadOptions& options) {
     return out;
   }
   const formats::File file = formats::File::open(path);
-  const std::string_view text = file.text();
   out.name = file.name();
-  out.sha256 = sha256(text);
-  if (options.format == "csv" || options.format == "tsv" ||
-      (options.format.empty() && (path.ends_with(".csv") || path.ends_with(".tsv")))) {
-    out.graph = read_table(text, out.name, options.format == "tsv" || path.ends_with(".tsv") ? '\t' : ',');
-    return out;
-  }
-  std::optional<Format> format = options.format.empty() ? sniff_format(text) : format_of_name(options.format);
-  if (!format) {
-    if (!options.format.empty()) throw usage_error("--from-format {}: not a format that can be read", options.format);
-    throw bad_input("{}:1:1: neither RDF (XML, Turtle, N-Triples, JSON-LD) nor HDF5", out.name);
-  }
-  // Turtle and TriG look alike from the front: the name decides.
-  if (options.format.empty() && *format == Format::turtle)
-    if (const auto named = format_of_extension(path); named && *named != Format::rdfxml && *named != Format::jsonld)
-      format = named;
-  out.graph = read_rdf(text, *format, {.name = out.name, .base = options.base});
+  auto digest = std::async([text = file.text()] { return sha256(text); });  // beside the parser
+  out.graph = read_foreign(file.text(), path, out.name, options);
+  out.sha256 = digest.get();
   return out;
 }
 
