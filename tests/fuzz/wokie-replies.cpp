@@ -1,4 +1,5 @@
 // What services and language models answer: the first byte chooses the wire format, the second the HTTP status.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -21,8 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (which < services.size()) {
     std::vector<std::string> texts;
     std::string message;
-    const auto outcome = wire_format({.name = services[which]}).read(response, 3, texts, message);
-    if (outcome == WireFormat::Outcome::ok && texts.size() != 3) __builtin_trap();
+    const WireFormat format = wire_format({.name = services[which]});
+    const std::size_t count = std::min<std::size_t>(3, format.batch);
+    const auto outcome = format.read(response, count, texts, message);
+    if (outcome == WireFormat::Outcome::ok && texts.size() != count) __builtin_trap();
   } else if (which < services.size() + models.size()) {
     chat_format(models[which - services.size()]).read(response);
   } else {
