@@ -33,10 +33,10 @@ void read_tensor(const h5::Node& file, const std::string& path, const at::Tensor
 }
 
 /// What must be the same for a run to go on bit by bit.
-std::string fingerprint(const TrainOptions& o, const Network& network, const Dataset& data, int ranks) {
-  return fmt::format("{} parameters, {} samples, {} {}, lr {}, schedule {}, batch {}, loss {}, seed {}, {}, {} ranks",
+std::string fingerprint(const TrainOptions& o, const Network& network, const Dataset& data) {
+  return fmt::format("{} parameters, {} samples, {} {}, lr {}, schedule {}, batch {}, loss {}, seed {}, {}",
                      network.graph.count(), data.train.count, o.optimiser.name, o.optimiser.momentum, o.optimiser.lr,
-                     o.schedule.name, o.batch, o.loss.name, o.seed, o.type, ranks);
+                     o.schedule.name, o.batch, o.loss.name, o.seed, o.type);
 }
 
 }  // namespace
@@ -44,6 +44,8 @@ std::string fingerprint(const TrainOptions& o, const Network& network, const Dat
 void Training::save(const std::string& path) {
   std::vector<std::pair<std::string, at::Tensor>> method;
   if (hooks_.state) method = hooks_.state(*this);
+  std::vector<std::vector<double>> of_ranks;
+  if (ranks_.gather) of_ranks = ranks_.gather(private_state());
   if (ranks_.rank != 0) return;
   h5::Output file = h5::Output::create(path, true);
   if (session_ != nullptr) file.stamp(*session_, "checkpoint");
@@ -60,10 +62,15 @@ void Training::save(const std::string& path) {
     write_tensor(file, "/method/" + name, tensor);
   for (std::size_t i = 0; i < best_.size(); ++i)
     write_tensor(file, "/best/" + network_.graph.parameters[i].name, best_[i]);
+  for (std::size_t r = 0; r < of_ranks.size(); ++r)
+    file.column(
+        fmt::format("/rank/{}/state", r), of_ranks[r],
+        {.units = "1", .long_name = "sums of the epoch and running statistics of this rank", .dims = {"value"}});
   write_history(file);
   file.group("/loop");
-  file.attribute("/loop", "fingerprint", fingerprint(options_, network_, data_, ranks_.count));
+  file.attribute("/loop", "fingerprint", fingerprint(options_, network_, data_));
   const auto put = [&](const char* key, std::int64_t value) { file.attribute("/loop", key, value); };
+  put("ranks", ranks_.count);
   put("step", step_);
   put("optimiser_steps", optimiser_.steps);
   put("epoch", epoch_);
@@ -80,7 +87,7 @@ void Training::save(const std::string& path) {
 
 void Training::resume(const std::string& path) {
   const h5::Input file = h5::Input::open(path);
-  const std::string wanted = fingerprint(options_, network_, data_, ranks_.count);
+  const std::string wanted = fingerprint(options_, network_, data_);
   const auto found = file.text("/loop", "fingerprint");
   if (!found) throw bad_input("{}:/loop: not a checkpoint of a training run", path);
   if (*found != wanted)
@@ -116,6 +123,12 @@ void Training::resume(const std::string& path) {
   if (sums.size() != 8) throw bad_input("{}:/loop: attribute sums: expected 8 values", path);
   epoch_loss_ = sums[0], epoch_right_ = sums[1], epoch_count_ = sums[2], epoch_seconds_ = sums[3];
   train_seconds_ = sums[4], best_loss_ = sums[5];
+  // After a whole epoch all ranks have the same: any number of them may go on, with other roundings.
+  const std::int64_t ranks = get("ranks");
+  if (ranks != ranks_.count && position_ != 0)
+    throw usage_error("{}: stopped inside an epoch of {} ranks, this run has {}", path, ranks, ranks_.count);
+  if (ranks_.gather && ranks == ranks_.count)
+    set_private_state(file.column<double>(fmt::format("/rank/{}/state", ranks_.rank), private_state().size(), true));
   schedule_.state = {sums[6], sums[7], get("plateau_bad"), get("plateau_started") != 0};
   if (session_ != nullptr) session_->note(fmt::format("going on from step {} of epoch {}", step_, epoch_));
 }

@@ -100,7 +100,8 @@ class Reducer {
   RankOptions options_;
   double ring_share_;
   Parameters* parameters_ = nullptr;
-  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators_;
+  // A shared_ptr or, in newer libtorch, an intrusive_ptr.
+  std::vector<decltype(torch::autograd::impl::grad_accumulator(at::Tensor()))> accumulators_;
   std::vector<Bucket> buckets_;
   std::size_t next_ = 0;
   Clock::time_point last_done_;
@@ -117,6 +118,10 @@ std::vector<cli::Option> rank_option_list(RankOptions& o) {
            &o.ranks_per_node,
            "several ranks: virtual nodes of so many ranks; 0: the real ones",
            {.minimum = 0}},
+          {"--model-link",
+           &o.model_link,
+           "several ranks: latency in us and MB/s of a link; adds seconds_comm_model to the history",
+           {.minimum = 0}},
           {"--emulate-link",
            &o.emulate_link,
            "several ranks: delay of a link between nodes, latency in us and MB/s (emulated)",
@@ -129,6 +134,8 @@ Ranks make_ranks(const cluster::Communicator& world, const RankOptions& options)
   ranks.count = world.size();
   if (!options.emulate_link.empty() && (options.emulate_link.size() != 2 || options.emulate_link[1] <= 0))
     throw usage_error("--emulate-link: expected latency (us) and bandwidth (MB/s)");
+  if (!options.model_link.empty() && (options.model_link.size() != 2 || options.model_link[1] <= 0))
+    throw usage_error("--model-link: expected latency (us) and bandwidth (MB/s)");
   if (world.size() == 1) return ranks;
   const cluster::Communicator gradients = world.duplicate("gradients"), control = world.duplicate("control");
   const int node = options.ranks_per_node > 0 ? world.rank() / options.ranks_per_node : -1;
@@ -149,11 +156,26 @@ Ranks make_ranks(const cluster::Communicator& world, const RankOptions& options)
       tensor.detach().copy_(whole / control.size());
     }
   };
-  ranks.traffic = [gradients, control, ring, nodes, p]() -> std::map<std::string, double> {
+  ranks.gather = [control](const std::vector<double>& mine) {
+    const auto all = control.gatherv(std::span<const double>(mine));
+    std::vector<std::vector<double>> rows;
+    for (auto next = all.values.begin(); const std::size_t count : all.counts) {
+      rows.emplace_back(next, next + static_cast<std::ptrdiff_t>(count));
+      next += static_cast<std::ptrdiff_t>(count);
+    }
+    return rows;
+  };
+  ranks.traffic = [gradients, control, ring, nodes, p, link = options.model_link]() -> std::map<std::string, double> {
     const double payload = static_cast<double>(gradients.traffic().sent + control.traffic().sent);
-    return {{"bytes_payload", payload},
-            {"bytes_wire", ring * payload},
-            {"bytes_internode", nodes > 1 ? ring * payload * nodes / p : 0.0}};
+    std::map<std::string, double> row = {{"bytes_payload", payload},
+                                         {"bytes_wire", ring * payload},
+                                         {"bytes_internode", nodes > 1 ? ring * payload * nodes / p : 0.0}};
+    if (link.size() == 2) {
+      // A ring: 2 (p - 1) messages one after another for every call.
+      const double calls = static_cast<double>(gradients.traffic().calls + control.traffic().calls);
+      row["seconds_comm_model"] = calls * 2 * (p - 1) * link[0] * 1e-6 + ring * payload / (link[1] * 1e6);
+    }
+    return row;
   };
   return ranks;
 }

@@ -13,6 +13,7 @@ namespace fachwerk::neural {
 struct RankOptions {
   double bucket_megabytes = 25;           ///< gradients travel in stretches of this size while the rest is computed
   int ranks_per_node = 0;                 ///< virtual nodes of so many ranks; 0: the real ones
+  std::vector<double> model_link = {};    ///< latency (us), bandwidth (MB/s) for the modelled time of the history
   std::vector<double> emulate_link = {};  ///< latency (us), bandwidth (MB/s) of a slower link between nodes
 };
 std::vector<cli::Option> rank_option_list(RankOptions& options);

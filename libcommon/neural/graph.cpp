@@ -39,6 +39,8 @@ const std::vector<std::pair<Op, std::string>>& op_names() {
                                                                 {Op::class_token, "class_token"},
                                                                 {Op::position, "position"},
                                                                 {Op::attention, "attention"},
+                                                                {Op::window_attention, "window_attention"},
+                                                                {Op::merge, "merge"},
                                                                 {Op::first_token, "first_token"},
                                                                 {Op::transpose, "transpose"},
                                                                 {Op::embedding, "embedding"}};
@@ -53,6 +55,32 @@ void need_rank(const Node& node, const Dims& in, std::size_t rank) {
   if (in.size() != rank)
     throw usage_error("layer {}: expected an input of {} axes, found {}",
                       node.name.empty() ? op_name(node.op) : node.name, rank, text(in));
+}
+
+/// More values than this in one tensor are a mistake, or an attack on arithmetic.
+constexpr double most_values = 0x1p36;
+
+double size_of(const Dims& dims) {
+  double n = 1;
+  for (const auto d : dims)
+    n *= static_cast<double>(d);
+  return n;
+}
+
+/// Settings as files may give them: nothing that later products could overflow with.
+void need_sane(const Setting& s, const std::string& name) {
+  for (const std::int64_t value : {s.kernel, s.stride, s.padding, s.heads})
+    if (value < 0 || value > 4096) throw usage_error("layer {}: a setting of {}", name, value);
+  for (const std::int64_t value : {s.out, s.groups, s.classes})
+    if (value < 0 || value > (1 << 28)) throw usage_error("layer {}: a setting of {}", name, value);
+}
+
+/// Columns of a grid of `out` rows of tokens.
+std::int64_t grid_columns(const Node& node, const Dims& in) {
+  need_rank(node, in, 2);
+  const std::int64_t rows = node.setting.out;
+  if (rows < 1 || in[0] % rows != 0) throw usage_error("layer {}: {} tokens are not {} rows", node.name, in[0], rows);
+  return in[0] / rows;
 }
 
 }  // namespace
@@ -96,18 +124,21 @@ int Graph::parameter(const std::string& name) const {
 Builder::Builder(Dims input) {
   for (const auto d : input)
     if (d < 1) throw usage_error("a sample of shape {} has no values", text(input));
+  if (size_of(input) > most_values) throw usage_error("a sample of shape {}", text(input));
   graph_.input = input;
   graph_.nodes.push_back({Op::input, {}, {}, {}, {}, std::move(input)});
 }
 
 int Builder::parameter(const std::string& name, Dims shape, Initial initial, std::int64_t fan_in, bool trainable,
                        bool integer) {
+  if (size_of(shape) > most_values) throw usage_error("parameter {}: {} values", name, text(shape));
   if (graph_.parameter(name) >= 0) throw usage_error("two parameters are named {}", name);
   graph_.parameters.push_back({name, std::move(shape), initial, fan_in, trainable, integer});
   return static_cast<int>(graph_.parameters.size()) - 1;
 }
 
 int Builder::append(Op op, const std::vector<int>& inputs, const std::string& name, const Setting& setting) {
+  need_sane(setting, name.empty() ? op_name(op) : name);
   Node node{op, name, inputs, setting, {}, {}};
   const auto at = [&](std::size_t i) -> const Dims& { return shape(inputs.at(i)); };
   for (const int i : inputs)
@@ -242,6 +273,25 @@ int Builder::append(Op op, const std::vector<int>& inputs, const std::string& na
       node.flops = 4 * t * t * static_cast<double>(in[1]) / 3 + 4 * t * t * static_cast<double>(s.heads);
       break;
     }
+    case Op::window_attention: {
+      const std::int64_t columns = grid_columns(node, in);
+      if (s.heads < 1 || in[1] % (3 * s.heads) != 0)
+        throw usage_error("{} features are not q, k, v of {} heads", in[1], s.heads);
+      if (s.kernel < 1 || s.out % s.kernel != 0 || columns % s.kernel != 0 || s.padding < 0 || s.padding >= s.kernel)
+        throw usage_error("layer {}: {} x {} tokens are not windows of {} moved by {}", name, s.out, columns, s.kernel,
+                          s.padding);
+      const std::int64_t side = 2 * s.kernel - 1;
+      node.parameters = {parameter(prefix("relative_position_bias_table"), {side * side, s.heads}, Initial::small, 1)};
+      node.shape[1] = in[1] / 3;
+      const double t = static_cast<double>(in[0]), window = static_cast<double>(s.kernel * s.kernel);
+      node.flops = 4 * t * window * static_cast<double>(in[1]) / 3 + 5 * t * window * static_cast<double>(s.heads);
+      break;
+    }
+    case Op::merge:
+      if (grid_columns(node, in) % 2 != 0 || s.out % 2 != 0)
+        throw usage_error("layer {}: a grid of {} x {} tokens cannot be halved", name, s.out, in[0] / s.out);
+      node.shape = {in[0] / 4, 4 * in[1]};
+      break;
     case Op::first_token:
       need_rank(node, in, 2);
       node.shape = {in[1]};
@@ -257,7 +307,7 @@ int Builder::append(Op op, const std::vector<int>& inputs, const std::string& na
       node.shape = {in[0], s.out};
       break;
   }
-  if (product(node.shape) > (std::int64_t{1} << 40)) throw usage_error("layer {}: {} values", name, text(node.shape));
+  if (size_of(node.shape) > most_values) throw usage_error("layer {}: {} values", name, text(node.shape));
   graph_.nodes.push_back(std::move(node));
   return last();
 }

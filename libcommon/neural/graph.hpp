@@ -30,17 +30,19 @@ enum class Op {
   global_mean,  ///< [C,H,W] -> [C]; [T,D] -> [D]
   resize_pool,  ///< adaptive mean to out x out pixels
   flatten,
-  unflatten,    ///< [F] -> [out, F/out]
-  add,          ///< of two equal shapes
-  shortcut,     ///< every stride-th pixel, channels padded with zeros to out: He et al. 2016, option A
-  tokens,       ///< [C,H,W] -> [HW,C]
-  patches,      ///< [C,H,W] -> [HW/kernel^2, C kernel^2]: the pixels of each patch
-  class_token,  ///< [T,D] -> [1+T,D], a learned token first
-  position,     ///< adds a learned [T,D]
-  attention,    ///< the core: [T,3D] of q, k, v -> [T,D], `heads` heads
-  first_token,  ///< [T,D] -> [D]
-  transpose,    ///< [T,D] -> [D,T]
-  embedding     ///< whole numbers [T] below `classes` -> [T,out]
+  unflatten,         ///< [F] -> [out, F/out]
+  add,               ///< of two equal shapes
+  shortcut,          ///< every stride-th pixel, channels padded with zeros to out: He et al. 2016, option A
+  tokens,            ///< [C,H,W] -> [HW,C]
+  patches,           ///< [C,H,W] -> [HW/kernel^2, C kernel^2]: the pixels of each patch
+  class_token,       ///< [T,D] -> [1+T,D], a learned token first
+  position,          ///< adds a learned [T,D]
+  attention,         ///< the core: [T,3D] of q, k, v -> [T,D], `heads` heads
+  window_attention,  ///< the same within windows of kernel x kernel tokens of a grid of `out` rows, moved by `padding`
+  merge,             ///< [T,D] of a grid of `out` rows -> [T/4,4D]: neighbours side by side
+  first_token,       ///< [T,D] -> [D]
+  transpose,         ///< [T,D] -> [D,T]
+  embedding          ///< whole numbers [T] below `classes` -> [T,out]
 };
 
 /// The settings of an operation; those that it does not use keep their defaults.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace fachwerk::neural {
 
@@ -128,6 +129,32 @@ Metrics MetricSums::result() const {
   const double spread = sums_[target2] / v - sums_[target] / v * (sums_[target] / v);
   m.r2 = spread > 0 ? 1 - m.mse / spread : 0;
   return m;
+}
+
+/// (sum of the positives' ranks - P (P + 1) / 2) / (P N): the Mann-Whitney statistic.
+double auroc(std::span<const float> scores, std::span<const std::int64_t> labels, std::int64_t classes) {
+  const std::size_t n = labels.size(), width = static_cast<std::size_t>(classes);
+  std::vector<std::size_t> order(n);
+  double total = 0;
+  int counted = 0;
+  for (std::size_t c = 0; c < width; ++c) {
+    const auto score = [&](std::size_t i) { return scores[i * width + c]; };
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score(a) < score(b); });
+    double ranks = 0, positives = 0;
+    for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
+      double here = 0;
+      for (; end < n && !(score(order[begin]) < score(order[end])); ++end)
+        here += labels[order[end]] == static_cast<std::int64_t>(c) ? 1 : 0;
+      ranks += here * 0.5 * static_cast<double>(begin + 1 + end);
+      positives += here;
+    }
+    const double negatives = static_cast<double>(n) - positives;
+    if (positives == 0 || negatives == 0) continue;
+    total += (ranks - positives * (positives + 1) / 2) / (positives * negatives);
+    ++counted;
+  }
+  return counted > 0 ? total / counted : std::nan("");
 }
 
 std::int64_t count_correct(const at::Tensor& output, const Batch& batch) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,10 @@ class MetricSums {
   Standard outputs_;
   std::vector<double> sums_;
 };
+
+/// Area under the receiver operating characteristic, one class against the rest, mean over the classes that have both
+/// kinds of samples; equal scores count half (mid-ranks). `scores` [n, classes]. NaN where no class has both.
+double auroc(std::span<const float> scores, std::span<const std::int64_t> labels, std::int64_t classes);
 
 /// Right answers in a batch: largest output against label or largest target.
 std::int64_t count_correct(const at::Tensor& output, const Batch& batch);

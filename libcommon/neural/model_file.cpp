@@ -93,9 +93,9 @@ ModelFile read_model(const h5::Node& file) {
   return model;
 }
 
-void write_state(h5::Output& file, const State& state, const Graph* graph) {
+void write_state(h5::Output& file, const State& state, const Graph* graph, const std::string& group) {
   for (const formats::Variable& tensor : state) {
-    const std::string path = "/model/state/" + tensor.name;
+    const std::string path = group + "/" + tensor.name;
     const h5::Describe describe{.units = "1",
                                 .long_name = tensor.name,
                                 .deflate = formats::count(tensor.shape) > 65536 ? std::optional<int>(4) : std::nullopt};

@@ -31,7 +31,8 @@ bool has_model(const h5::Node& file);
 /// A runnable model. Throws bad input where shapes do not fit the model, or a value is not finite.
 ModelFile read_model(const h5::Node& file);
 void write_model(h5::Output& file, const ModelFile& model);
-void write_state(h5::Output& file, const State& state, const Graph* graph = nullptr);
+void write_state(h5::Output& file, const State& state, const Graph* graph = nullptr,
+                 const std::string& group = "/model/state");
 
 /// The state in the graph's order and shapes. Throws bad input naming missing, unexpected and differing tensors. With
 /// `partial`, those that are missing or differ stay empty and unexpected ones are dropped.

@@ -51,6 +51,66 @@ at::Tensor attention(const at::Tensor& x, std::int64_t heads) {
   return at::matmul(weights, qkv.select(0, 2)).transpose(1, 2).reshape({n, t, heads * d});
 }
 
+/// The place in the bias table of each pair of tokens of a window: their distance in rows and columns.
+at::Tensor relative_places(std::int64_t w) {
+  at::Tensor places = at::empty({w * w * w * w}, at::kLong);
+  auto* to = places.data_ptr<std::int64_t>();
+  for (std::int64_t a = 0; a < w * w; ++a)
+    for (std::int64_t b = 0; b < w * w; ++b)
+      *to++ = (a / w - b / w + w - 1) * (2 * w - 1) + (a % w - b % w + w - 1);
+  return places;
+}
+
+/// [windows,1,w^2,w^2]: -100 between tokens that only the cyclic shift has brought into one window.
+at::Tensor shift_mask(std::int64_t rows, std::int64_t columns, std::int64_t w, std::int64_t shift,
+                      at::ScalarType type) {
+  const auto part = [&](std::int64_t i, std::int64_t n) { return i < n - w ? 0 : i < n - shift ? 1 : 2; };
+  at::Tensor mask = at::zeros({rows / w * (columns / w), 1, w * w, w * w}, at::kFloat);
+  float* to = mask.data_ptr<float>();
+  for (std::int64_t window = 0; window < mask.size(0); ++window) {
+    const std::int64_t r0 = window / (columns / w) * w, c0 = window % (columns / w) * w;
+    const auto region = [&](std::int64_t t) { return 3 * part(r0 + t / w, rows) + part(c0 + t % w, columns); };
+    for (std::int64_t a = 0; a < w * w; ++a)
+      for (std::int64_t b = 0; b < w * w; ++b)
+        *to++ = region(a) == region(b) ? 0.0F : -100.0F;
+  }
+  return mask.to(type);
+}
+
+/// Z. Liu et al., "Swin Transformer", ICCV 2021, section 3.2, equation 4, with timm's order of values.
+at::Tensor window_attention(const at::Tensor& x, const at::Tensor& table, const Setting& s) {
+  const std::int64_t n = x.size(0), rows = s.out, columns = x.size(1) / rows, w = s.kernel, area = w * w;
+  const std::int64_t windows = rows / w * (columns / w), d = x.size(2) / (3 * s.heads);
+  at::Tensor grid = x.reshape({n, rows, columns, x.size(2)});
+  if (s.padding > 0) grid = grid.roll({-s.padding, -s.padding}, {1, 2});
+  const at::Tensor qkv = grid.reshape({n, rows / w, w, columns / w, w, x.size(2)})
+                             .permute({0, 1, 3, 2, 4, 5})
+                             .reshape({n * windows, area, 3, s.heads, d})
+                             .permute({2, 0, 3, 1, 4});
+  const at::Tensor q = qkv.select(0, 0) * (1 / std::sqrt(static_cast<double>(d)));
+  const at::Tensor bias = table.index_select(0, relative_places(w)).view({area, area, s.heads}).permute({2, 0, 1});
+  at::Tensor logits = at::matmul(q, qkv.select(0, 1).transpose(-2, -1)) + bias;
+  if (s.padding > 0)
+    logits =
+        (logits.view({n, windows, s.heads, area, area}) + shift_mask(rows, columns, w, s.padding, logits.scalar_type()))
+            .view({n * windows, s.heads, area, area});
+  at::Tensor y = at::matmul(at::softmax(logits, -1), qkv.select(0, 2))
+                     .transpose(1, 2)
+                     .reshape({n, rows / w, columns / w, w, w, s.heads * d})
+                     .permute({0, 1, 3, 2, 4, 5})
+                     .reshape({n, rows, columns, s.heads * d});
+  if (s.padding > 0) y = y.roll({s.padding, s.padding}, {1, 2});
+  return y.reshape({n, rows * columns, s.heads * d});
+}
+
+/// Four neighbours side by side: the two rows of the left column, then those of the right one, as timm has them.
+at::Tensor merge(const at::Tensor& x, std::int64_t rows) {
+  const std::int64_t n = x.size(0), columns = x.size(1) / rows, d = x.size(2);
+  return x.reshape({n, rows / 2, 2, columns / 2, 2, d})
+      .permute({0, 1, 3, 4, 2, 5})
+      .reshape({n, rows * columns / 4, 4 * d});
+}
+
 class Runner {
  public:
   Runner(const Graph& graph, std::span<const at::Tensor> weights, const Pass& pass)
@@ -186,6 +246,10 @@ class Runner {
         return x + weight(n, 0);
       case Op::attention:
         return attention(x, s.heads);
+      case Op::window_attention:
+        return window_attention(x, weight(n, 0), s);
+      case Op::merge:
+        return merge(x, s.out);
       case Op::first_token:
         return x.select(1, 0);
       case Op::transpose:

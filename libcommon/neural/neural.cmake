@@ -6,21 +6,29 @@ fachwerk_library(neural_files
   ${neural}/fusion.cpp ${neural}/schedule.cpp ${neural}/synthesis.cpp ${neural}/exchange.cpp ${neural}/model_options.cpp
   LIBS fachwerk_formats fachwerk_io fachwerk_cli nlohmann_json::nlohmann_json fmt::fmt)
 
+fachwerk_unit(neural_files LIBS fachwerk_neural_files)
+if(FACHWERK_FUZZ)
+  target_compile_options(fachwerk_neural_files
+    PRIVATE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+endif()
+fachwerk_fuzz(nn LIBS fachwerk_neural_files)
+
 if(FACHWERK_HAVE_TORCH)
   fachwerk_library(neural
     SOURCES ${neural}/network.cpp ${neural}/fused.cpp ${neural}/batches.cpp ${neural}/loss.cpp ${neural}/optimiser.cpp ${neural}/train.cpp
-    ${neural}/checkpoint.cpp ${neural}/options.cpp ${neural}/distributed.cpp
+    ${neural}/checkpoint.cpp ${neural}/options.cpp ${neural}/seeds.cpp ${neural}/distributed.cpp
     LIBS fachwerk_neural_files fachwerk_ranks fachwerk_torch)
   target_precompile_headers(fachwerk_neural PRIVATE "${neural}/torch.hpp")
-  # Square roots in vector registers: nobody looks at errno. All users of the precompiled header share these options.
-  target_compile_options(fachwerk_neural PRIVATE -fno-math-errno -fno-trapping-math)
+  # Square roots in vector registers: nobody looks at errno. No fused multiply-add: inputs and steps have the same bits
+  # on every CPU. All users of the precompiled header share these options.
+  target_compile_options(fachwerk_neural PRIVATE -fno-math-errno -fno-trapping-math -ffp-contract=off)
 
   # fachwerk_neural_headers(TARGET...): uses the precompiled libtorch header. It was compiled with -fPIC; CMake would
   # give executables -fPIE instead, which does not match.
   function(fachwerk_neural_headers)
     foreach(target IN LISTS ARGN)
       set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-      target_compile_options(${target} PRIVATE -fPIC -fno-math-errno -fno-trapping-math)
+      target_compile_options(${target} PRIVATE -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=off)
       target_precompile_headers(${target} REUSE_FROM fachwerk_neural)
     endforeach()
   endfunction()

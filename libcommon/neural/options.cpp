@@ -46,6 +46,7 @@ void add_train_options(cli::Command& command, TrainArguments& a) {
       {"--steps", &t.steps, "train this many steps instead", {.minimum = 0}},
       {"--batch", &t.batch, "samples in a step, over all ranks", {.minimum = 1}},
       {"--drop-last", &t.drop_last, "leave out the last, smaller batch of an epoch"},
+      {"--pad-tail", &t.pad_tail, "fill the last batch of an epoch with the first samples of its order"},
       {"--optimizer",
        &o.name,
        "adam: weight decay in the gradient; adamw: decoupled",
@@ -104,6 +105,10 @@ void add_train_options(cli::Command& command, TrainArguments& a) {
        &t.max_seconds,
        "save the checkpoint and stop (code 75) after this time",
        {.unit = "s", .minimum = 0}},
+      {"--progress",
+       &t.progress,
+       "on stderr: a line an epoch, an object of JSON an epoch, or a bar",
+       {.choices = {"plain", "json", "bar"}}},
       {"--dtype", &t.type, "bf16: weights in f32, arithmetic in bf16", {.choices = {"f32", "f64", "bf16"}}},
       {"--x", &a.paths.x, "where the samples are", {.value_name = "PATH"}},
       {"--y", &a.paths.y, "where the targets are", {.value_name = "PATH"}}};

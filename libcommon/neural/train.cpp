@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include "cli/progress.hpp"
+
 namespace fachwerk::neural {
 
 namespace {
@@ -113,6 +115,7 @@ Training::Training(Network& network, const Dataset& data, const TrainOptions& op
   if (!data.classification && (loss == "ce" || loss == "nll" || loss == "bce"))
     throw usage_error("loss {} is for classes, the data is a regression", loss);
   if (loss == "ce" && kind_ != OutputKind::values) throw usage_error("loss ce takes logits: use it without --out-act");
+  if (options.drop_last && options.pad_tail) throw usage_error("--drop-last or --pad-tail, not both");
   steps_per_epoch_ = options.drop_last ? n / options.batch : (n + options.batch - 1) / options.batch;
   total_steps_ = options.steps > 0 ? options.steps : options.epochs * steps_per_epoch_;
   schedule_ = Schedule(options.schedule, scaled_rate(options), total_steps_, steps_per_epoch_);
@@ -158,14 +161,17 @@ void Training::check_finite() {
 
 void Training::one_step(std::span<const std::size_t> order, std::int64_t position) {
   const std::int64_t n = static_cast<std::int64_t>(order.size());
-  const std::int64_t begin = position * options_.batch, end = std::min(n, begin + options_.batch);
+  const std::int64_t begin = position * options_.batch, full = begin + options_.batch;
+  const std::int64_t end = options_.pad_tail ? full : std::min(n, full);
   const std::int64_t global = end - begin;
   // A rank takes a contiguous part; parts differ by one sample at most.
   const std::int64_t from = begin + global * ranks_.rank / ranks_.count;
   const std::int64_t to = begin + global * (ranks_.rank + 1) / ranks_.count;
   lr_ = schedule_.at(step_);
-  batch_ = batches_.make(order.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from)), epoch_,
-                         step_, from - begin, global);
+  std::vector<std::size_t> rows(static_cast<std::size_t>(to - from));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i] = order[(static_cast<std::size_t>(from) + i) % order.size()];
+  batch_ = batches_.make(rows, epoch_, step_, from - begin, global);
   if (hooks_.gradient)
     trained().clear_gradients();
   else
@@ -207,10 +213,7 @@ void Training::end_epoch() {
   std::vector<double> sums = {epoch_loss_, epoch_right_};
   if (ranks_.sum) ranks_.sum(sums);
   if (ranks_.average) {
-    std::vector<at::Tensor> buffers;
-    for (std::size_t i = 0; i < network_.weights.size(); ++i)
-      if (!network_.graph.parameters[i].trainable && !network_.graph.parameters[i].integer)
-        buffers.push_back(network_.weights[i]);
+    std::vector<at::Tensor> buffers = running_statistics();
     ranks_.average(buffers);
   }
   ++epoch_;
@@ -253,15 +256,57 @@ void Training::end_epoch() {
   notes_.clear();
   history_.put(row, {"epoch", "step", "lr", "train_loss", "train_acc", "val_loss", "val_acc", "val_mse", "test_loss",
                      "test_acc", "test_mse", "seconds_train", "seconds_eval", "samples_per_s"});
-  if (session_ != nullptr && session_->talks && !session_->quiet) {
-    std::string line = fmt::format("epoch {}", epoch_);
-    for (const char* column : {"train_loss", "train_acc", "val_loss", "val_acc", "val_mse", "test_loss", "test_acc",
-                               "test_mse", "samples_per_s"})
-      if (row.contains(column)) line += fmt::format("  {} {:.5g}", column, row[column]);
-    cli::say(fmt::format("{}: {}\n", session_->tool, line));
-  }
+  report(row);
   epoch_loss_ = epoch_right_ = epoch_count_ = epoch_seconds_ = 0;
   position_ = 0;
+}
+
+void Training::report(const std::map<std::string, double>& row) const {
+  if (session_ == nullptr || !session_->talks || session_->quiet || options_.progress == "bar") return;
+  if (options_.progress == "json") {
+    std::string line;
+    for (const auto& [name, value] : row)
+      line += fmt::format("{}\"{}\":{}", line.empty() ? "{" : ",", name,
+                          std::isfinite(value) ? fmt::format("{}", value) : "null");
+    cli::say(line + "}\n");
+    return;
+  }
+  std::string line = fmt::format("epoch {}", epoch_);
+  for (const char* column : {"train_loss", "train_acc", "val_loss", "val_acc", "val_mse", "test_loss", "test_acc",
+                             "test_mse", "samples_per_s"})
+    if (row.contains(column)) line += fmt::format("  {} {:.5g}", column, row.at(column));
+  cli::say(fmt::format("{}: {}\n", session_->tool, line));
+}
+
+/// What differs from rank to rank inside an epoch: sums, and running statistics that are averaged at its end.
+std::vector<double> Training::private_state() const {
+  std::vector<double> values = {epoch_loss_, epoch_right_};
+  for (const at::Tensor& buffer : running_statistics()) {
+    const at::Tensor whole = buffer.detach().to(at::kDouble).contiguous();
+    values.insert(values.end(), whole.data_ptr<double>(), whole.data_ptr<double>() + whole.numel());
+  }
+  return values;
+}
+
+void Training::set_private_state(const std::vector<double>& values) {
+  at::NoGradGuard no_grad;
+  epoch_loss_ = values.at(0), epoch_right_ = values.at(1);
+  std::size_t next = 2;
+  for (const at::Tensor& buffer : running_statistics()) {
+    const auto n = static_cast<std::size_t>(buffer.numel());
+    const std::vector<double> part(values.begin() + static_cast<std::ptrdiff_t>(next),
+                                   values.begin() + static_cast<std::ptrdiff_t>(next + n));
+    buffer.detach().copy_(at::tensor(part, at::kDouble).view(buffer.sizes()));
+    next += n;
+  }
+}
+
+std::vector<at::Tensor> Training::running_statistics() const {
+  std::vector<at::Tensor> buffers;
+  for (std::size_t i = 0; i < network_.weights.size(); ++i)
+    if (!network_.graph.parameters[i].trainable && !network_.graph.parameters[i].integer)
+      buffers.push_back(network_.weights[i]);
+  return buffers;
 }
 
 void Training::run() {
@@ -269,6 +314,9 @@ void Training::run() {
   const bool checkpoints = session_ != nullptr && !session_->checkpoint.empty();
   if (options_.max_seconds > 0 && !checkpoints) throw usage_error("--max-seconds needs --checkpoint FILE");
   if (hooks_.begin) hooks_.begin(*this);
+  std::optional<cli::Progress> bar;
+  if (session_ != nullptr && options_.progress == "bar")
+    bar.emplace(*session_, "training", static_cast<std::uint64_t>(total_steps_ - step_), "steps");
   while (!finished()) {
     const auto order = hooks_.order ? hooks_.order(*this, epoch_) : shuffled(data_.train.count, options_.seed, epoch_);
     const auto per_epoch = static_cast<std::int64_t>(order.size());
@@ -278,6 +326,7 @@ void Training::run() {
       const double begun = now();
       one_step(order, position_);
       ++position_;
+      if (bar) bar->advance();
       epoch_seconds_ += now() - begun;
       if (checkpoints && stop_wanted()) {
         if (position_ == batches) end_epoch();
@@ -307,7 +356,8 @@ Metrics Training::evaluate(const Split& split) {
 }
 
 Metrics evaluate(const Graph& graph, std::span<const at::Tensor> weights, const Dataset& data, const Split& split,
-                 const LossOptions& loss, std::int64_t batch, at::ScalarType type, const Ranks& ranks) {
+                 const LossOptions& loss, std::int64_t batch, at::ScalarType type, const Ranks& ranks,
+                 const std::function<void(const at::Tensor& output, const Batch& batch)>& each) {
   at::NoGradGuard no_grad;
   const OutputKind kind = output_kind(graph);
   LossOptions used = loss;
@@ -327,6 +377,7 @@ Metrics evaluate(const Graph& graph, std::span<const at::Tensor> weights, const 
     std::iota(rows.begin(), rows.end(), i);
     const Batch b = batches.make(rows);
     const at::Tensor output = forward(graph, weights, b.x, {});
+    if (each) each(output, b);
     sums.add(output, b, loss_of(used, kind, output, b).item<double>() * static_cast<double>(b.size()));
   }
   if (ranks.sum) ranks.sum(sums.sums());

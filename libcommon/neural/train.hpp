@@ -29,7 +29,9 @@ struct TrainOptions {
   std::int64_t steps = 0;    ///< instead of epochs
   std::int64_t batch = 128;  ///< the global batch
   bool drop_last = false;
-  std::int64_t eval_every = 1;  ///< epochs between evaluations on val and test; the last is always evaluated
+  bool pad_tail = false;           ///< fill the last batch of an epoch with its first samples
+  std::string progress = "plain";  ///< on stderr: plain (a line an epoch), json (one object a line), bar
+  std::int64_t eval_every = 1;     ///< epochs between evaluations on val and test; the last is always evaluated
   std::int64_t eval_batch = 500;
   std::int64_t early_stop = 0;        ///< epochs without a better validation loss; 0: never
   bool keep_best = false;             ///< end with the weights of the best epoch on val
@@ -51,6 +53,8 @@ struct Ranks {
   std::function<void(std::vector<at::Tensor>&)> average = {};   ///< of buffers, at the end of an epoch
   std::function<bool(bool)> any = {};                           ///< true if it is on any rank
   std::function<std::map<std::string, double>()> traffic = {};  ///< counters for the history
+  /// What every rank has, one row a rank, on rank 0. All give the same number of values.
+  std::function<std::vector<std::vector<double>>(const std::vector<double>&)> gather = {};
 };
 
 /// What a method replaces. Empty members keep plain back-propagation. Each is called at its place in every step:
@@ -133,6 +137,10 @@ class Training {
  private:
   void one_step(std::span<const std::size_t> order, std::int64_t position);
   void end_epoch();
+  void report(const std::map<std::string, double>& row) const;
+  std::vector<at::Tensor> running_statistics() const;
+  std::vector<double> private_state() const;
+  void set_private_state(const std::vector<double>& values);
   void check_finite();
   bool stop_wanted() const;
   bool finished() const;
@@ -167,7 +175,8 @@ void back_propagation(Training& training);
 /// Quality of a network on a part of a data set. `weights` as in Network::weights.
 Metrics evaluate(const Graph& graph, std::span<const at::Tensor> weights, const Dataset& data, const Split& split,
                  const LossOptions& loss = {}, std::int64_t batch = 500, at::ScalarType type = at::kFloat,
-                 const Ranks& ranks = {});
+                 const Ranks& ranks = {},
+                 const std::function<void(const at::Tensor& output, const Batch& batch)>& each = {});
 
 /// Sets libtorch's threads; its own pools between operations stay empty.
 void use_threads(int threads);

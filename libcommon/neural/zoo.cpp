@@ -209,6 +209,39 @@ int vit(Builder& b, const ModelOptions& o, std::int64_t outputs) {
   return b.linear(b.plain(Op::first_token, b.layer_norm(x, "norm", epsilon)), "head", outputs, o.bias && o.head_bias);
 }
 
+/// Z. Liu et al., "Swin Transformer", ICCV 2021, made small: three stages of two blocks, windows of 4 x 4 tokens; names
+/// of timm.
+int swin(Builder& b, const ModelOptions& o, std::int64_t outputs) {
+  const Width w = widths(o, {b.shape(0)[1] >= 64 ? 4 : 2, 48, 2, 3, 0});
+  int x = b.layer_norm(patch_embedding(b, "patch_embed.proj", w, o.bias), "patch_embed.norm");
+  b.end_block("patch_embed");
+  std::int64_t rows = b.shape(0)[1] / w.patch, columns = b.shape(0)[2] / w.patch;
+  for (int stage = 0; stage < 3; ++stage) {
+    const std::string layer = fmt::format("layers.{}", stage);
+    const std::int64_t dim = w.dim << stage, heads = w.heads << stage;
+    if (stage > 0) {
+      x = b.layer_norm(b.append(Op::merge, {x}, {}, {.out = rows}), layer + ".downsample.norm");
+      x = b.linear(x, layer + ".downsample.reduction", dim, false);
+      rows /= 2, columns /= 2;
+    }
+    const std::int64_t window = std::min<std::int64_t>({4, rows, columns});
+    for (std::int64_t i = 0; i < w.depth; ++i) {
+      const std::string name = fmt::format("{}.blocks.{}", layer, i);
+      const bool moved = i % 2 == 1 && window < std::min(rows, columns);
+      int y = b.linear(b.layer_norm(x, name + ".norm1"), name + ".attn.qkv", 3 * dim, o.bias);
+      y = b.append(Op::window_attention, {y}, name + ".attn",
+                   {.out = rows, .kernel = window, .padding = moved ? window / 2 : 0, .heads = heads});
+      y = b.dropout(b.linear(y, name + ".attn.proj", dim, o.bias), o.dropout);
+      const int middle = b.append(Op::add, {x, y});
+      y = b.linear(b.layer_norm(middle, name + ".norm2"), name + ".mlp.fc1", w.mlp > 0 ? w.mlp : 4 * dim, o.bias);
+      y = b.dropout(b.linear(b.plain(Op::gelu, y), name + ".mlp.fc2", dim, o.bias), o.dropout);
+      x = b.append(Op::add, {middle, y});
+      b.end_block(name);
+    }
+  }
+  return b.linear(b.plain(Op::global_mean, b.layer_norm(x, "norm")), "head.fc", outputs, o.bias && o.head_bias);
+}
+
 /// I. Tolstikhin et al., "MLP-Mixer: an all-MLP architecture for vision", NeurIPS 2021.
 int mixer(Builder& b, const ModelOptions& o, std::int64_t outputs) {
   const Width w = widths(o, {4, 512, 8, 256, 2048});  // heads: width of the token mlp
@@ -340,8 +373,8 @@ void check(const ModelOptions& o) {
 
 const std::vector<std::string>& model_names() {
   static const std::vector<std::string> names = {
-      "mlp",   "lenet-300-100", "lenet5", "resnet20", "resnet32", "resnet56", "resnet18", "resnet34",   "resnet50",
-      "vgg11", "vgg16",         "vit",    "vit-tiny", "vit-mini", "vit-frog", "mixer",    "transformer"};
+      "mlp",   "lenet-300-100", "lenet5", "resnet20", "resnet32", "resnet56", "resnet18",  "resnet34", "resnet50",
+      "vgg11", "vgg16",         "vit",    "vit-tiny", "vit-mini", "vit-frog", "swin-lite", "mixer",    "transformer"};
   return names;
 }
 
@@ -367,6 +400,7 @@ Graph make_graph(const ModelOptions& o, const Dims& input, std::int64_t outputs)
       resnet(b, o, std::stoi(name.substr(6)), outputs);
     if (name == "vgg11" || name == "vgg16") vgg(b, o, std::stoi(name.substr(3)), outputs);
     if (name.starts_with("vit")) vit(b, o, outputs);
+    if (name == "swin-lite") swin(b, o, outputs);
     if (name == "mixer") mixer(b, o, outputs);
   } else
     throw usage_error("\"{}\" is not one of the models {} and spec:LAYERS", name, fmt::join(model_names(), ", "));

@@ -1,4 +1,4 @@
-#include <numeric>
+#include <cmath>
 
 #include "cli/command.hpp"
 #include "neural/options.hpp"
@@ -25,21 +25,8 @@ neural::Dataset read_for(const neural::ModelFile& model, const std::string& path
   return data;
 }
 
-void write_outputs(const cli::Session& session, const std::string& path, const neural::Network& network,
-                   const neural::Dataset& data, const neural::Split& split, std::int64_t batch,
-                   const h5::Node& source) {
-  at::NoGradGuard no_grad;
-  const bool tokens = network.graph.nodes[1].op == neural::Op::embedding;
-  const neural::Batches batches(data, split, network.type, tokens);
-  std::vector<float> values;
-  std::vector<std::size_t> rows;
-  for (std::size_t i = 0; i < split.count; i += static_cast<std::size_t>(batch)) {
-    rows.resize(std::min(static_cast<std::size_t>(batch), split.count - i));
-    std::iota(rows.begin(), rows.end(), i);
-    const at::Tensor y =
-        neural::forward(network.graph, network.weights, batches.make(rows).x, {}).to(at::kFloat).contiguous();
-    values.insert(values.end(), y.data_ptr<float>(), y.data_ptr<float>() + y.numel());
-  }
+void write_outputs(const cli::Session& session, const std::string& path, const std::vector<float>& values,
+                   const neural::Dataset& data, const neural::Split& split, const h5::Node& source) {
   h5::Output out = h5::Output::create(path, session.force);
   out.stamp(session, "array", &source);
   out.write("/outputs", values, {split.count, values.size() / split.count},
@@ -64,7 +51,7 @@ int main(int argc, char** argv) {
   command.purpose = "measure a network on a data set";
   command.description =
       "Runs the network of a model file over a part of a data set and prints its quality: accuracy, negative "
-      "log-likelihood, calibration error (15 bins) and Brier score for classes; mean squared, absolute and relative "
+      "log-likelihood, calibration error (15 bins), Brier score and area under the ROC (mean of each class against the rest) for classes; mean squared, absolute and relative "
       "error "
       "and R2 for a regression, in the targets' own units. With OUT the outputs of every sample are written. The "
       "standardisation is that of the model file.";
@@ -93,7 +80,13 @@ int main(int argc, char** argv) {
     const neural::Split& split = data.part(part);
     if (split.empty()) throw bad_input("{}:/{}/x: no samples", data.name, part);
     const neural::Network network = neural::make_network(model, type == "f64" ? at::kDouble : at::kFloat);
-    const neural::Metrics m = neural::evaluate(network.graph, network.weights, data, split, {}, batch, network.type);
+    std::vector<float> values;  // [samples, outputs]
+    const auto keep = [&](const at::Tensor& result, const neural::Batch&) {
+      const at::Tensor y = result.to(at::kFloat).contiguous();
+      values.insert(values.end(), y.data_ptr<float>(), y.data_ptr<float>() + y.numel());
+    };
+    const neural::Metrics m =
+        neural::evaluate(network.graph, network.weights, data, split, {}, batch, network.type, {}, keep);
     cli::Summary& summary = session.summary;
     summary.add("part", part);
     summary.add("samples", m.count);
@@ -103,13 +96,14 @@ int main(int argc, char** argv) {
       summary.add("nll", m.nll);
       summary.add("ece", m.ece);
       summary.add("brier", m.brier);
+      if (!split.labels.empty()) summary.add("auroc", neural::auroc(values, split.labels, data.classes));
     } else {
       summary.add("mse", m.mse);
       summary.add("mae", m.mae);
       summary.add("mape", m.mape);
       summary.add("r2", m.r2);
     }
-    if (!output.empty()) write_outputs(session, output, network, data, split, batch, file);
+    if (!output.empty()) write_outputs(session, output, values, data, split, file);
     if (!std::isfinite(m.loss)) session.fail("the outputs of the network are not finite");
   });
 }

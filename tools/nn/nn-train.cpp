@@ -1,6 +1,7 @@
 #include "cluster/world.hpp"
 #include "neural/distributed.hpp"
 #include "neural/options.hpp"
+#include "neural/seeds.hpp"
 
 using namespace fachwerk;
 
@@ -8,6 +9,7 @@ int main(int argc, char** argv) {
   neural::TrainArguments arguments;
   neural::RankOptions rank_options;
   std::int64_t batch_per_rank = 0;
+  std::string seeds;
   cli::Command command;
   command.name = "nn-train";
   command.purpose = "train a network by back-propagation";
@@ -36,21 +38,34 @@ int main(int argc, char** argv) {
        "a residual net on generated images, through a pipe"},
       {"nn-train big.h5 model.h5 --model vit-tiny --epochs 100 --checkpoint run.ckpt --max-seconds 3000",
        "in a batch job of an hour; run it again with --resume until it exits 0"},
-      {"mpirun -n 2 nn-train data/digits.h5 model.h5 --model lenet5 --batch 64 --threads 1", "on two ranks"}};
+      {"mpirun -n 2 nn-train data/digits.h5 model.h5 --model lenet5 --batch 64 --threads 1", "on two ranks"},
+      {"nn-train data/digits.h5 runs.h5 --hidden 64 --epochs 5 --seeds 1:3", "three runs, their mean and deviation"}};
   command.reference =
       "PyTorch's layers, losses and optimisers, as libtorch computes them (A. Paszke et al., NeurIPS 2019).";
   command.reads = neural::reads_dataset;
-  command.writes = neural::writes_model;
+  command.writes =
+      std::string(neural::writes_model) +
+      "\nwith --seeds: /model of the first; /seeds/SEED/state/NAME and /seeds/SEED/history/epoch/COLUMN of "
+      "each; /summary/COLUMN [run], attributes mean and std";
   neural::add_train_options(command, arguments);
   for (const cli::Option& option : neural::rank_option_list(rank_options))
     command.options.push_back(option);
   command.options.push_back(
       {"--batch-per-rank", &batch_per_rank, "samples in a step on each rank, instead of --batch", {.minimum = 0}});
+  command.options.push_back({"--seeds",
+                             &seeds,
+                             "train once for each of these seeds, FIRST:LAST or a list, all into OUT",
+                             {.value_name = "LIST"}});
   return command.run(argc, argv, [&](cli::Session& session) {
     cluster::run(session, [&](const cluster::Communicator& world) {
       if (world.size() > 1 && arguments.data == "-")
         throw usage_error("several ranks read the data set: it must be a file, not stdin");
       if (batch_per_rank > 0) arguments.train.batch = batch_per_rank * world.size();
+      if (!seeds.empty()) {
+        neural::train_seeds(session, arguments, neural::parse_seeds(seeds),
+                            [&] { return neural::make_ranks(world, rank_options); });
+        return;
+      }
       neural::Prepared prepared = neural::prepare(session, arguments, world.size());
       neural::train_and_write(session, arguments, prepared, {}, neural::make_ranks(world, rank_options));
     });

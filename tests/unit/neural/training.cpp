@@ -222,6 +222,19 @@ TEST_CASE("schedules by their formulas") {
   CHECK_THROWS_AS(Schedule({.warmup_steps = 50}, 1, 20, 10), fachwerk::Error);
 }
 
+TEST_CASE("area under the ROC: ties count half (bnn, section 5.4)") {
+  const std::vector<float> in = {0.9F, 0.8F, 0.7F, 0.7F, 0.4F}, out = {0.85F, 0.6F, 0.4F, 0.3F};
+  std::vector<float> scores;
+  std::vector<std::int64_t> labels;
+  for (const auto* group : {&in, &out})
+    for (const float s : *group) {
+      scores.insert(scores.end(), {1 - s, s});
+      labels.push_back(group == &in ? 1 : 0);
+    }
+  CHECK(auroc(scores, labels, 2) == doctest::Approx(0.725));
+  CHECK(std::isnan(auroc(std::vector<float>{1, 0}, std::vector<std::int64_t>{0}, 2)));
+}
+
 TEST_CASE("metrics of a case small enough for paper") {
   Batch batch;
   batch.labels = at::tensor({0, 1}, at::kLong);

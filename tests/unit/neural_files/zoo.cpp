@@ -2,8 +2,6 @@
 
 #include <doctest.h>
 
-#include "neural/network.hpp"
-
 using namespace fachwerk::neural;
 
 TEST_CASE("parameter counts of nt, section 5.6, and of the published models") {
