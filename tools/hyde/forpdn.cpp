@@ -137,6 +137,17 @@ double RoughnessRisk::minimiser() const {
   return (*this)(lambda) < (*this)(0) ? lambda : 0;
 }
 
+double RoughnessRisk::first_minimum(double step, double end) const {
+  double lambda = 0, risk = (*this)(0);
+  for (int k = 1; k * step <= end * (1 + 1e-12); ++k) {
+    const double next = (*this)(k * step);
+    if (next > risk) break;
+    risk = next;
+    lambda = k * step;
+  }
+  return lambda;
+}
+
 Eigen roughness_eigen(const std::vector<double>& sigma) {
   const std::size_t n = sigma.size();
   Matrix k(n, n);
@@ -340,8 +351,9 @@ std::vector<Run> runs_within(std::vector<Run> runs, const Planes::Coefficients& 
 }
 
 std::vector<double> least_risk(const Source& source, const Planes::Coefficients& mine, const std::vector<Run>& runs,
-                               const std::vector<double>& sigma, std::size_t groups) {
-  const std::size_t bands = sigma.size();
+                               const std::vector<double>& sigma, const std::vector<std::size_t>& levels,
+                               bool published_grid) {
+  const std::size_t bands = sigma.size(), groups = levels.size();
   std::vector<Matrix> grams = group_grams(mine.values, bands, mine.stride, runs, groups);
   std::vector<double> counts(groups);
   for (const Run& run : runs)
@@ -358,7 +370,9 @@ std::vector<double> least_risk(const Source& source, const Planes::Coefficients&
     for (std::size_t k = 0; k < bands; ++k)
       for (std::size_t i = 0; i < bands; ++i)
         risk.energies[k] += eigen.vectors(i, k) * half(i, k);
-    lambda.push_back(risk.minimiser());
+    // Smooth part, then level by level; the steps grow tenfold.
+    const double step = 1e-3 * std::pow(10, std::min<std::size_t>(levels[group], 3));
+    lambda.push_back(published_grid ? risk.first_minimum(step, 10 * step) : risk.minimiser());
   }
   return lambda;
 }
@@ -392,14 +406,17 @@ ForpdnResult forpdn(const Source& source, const Noise& noise, const ForpdnOption
   const std::vector<double> sigma = planes.analyse(noise.sigma);
   const std::vector<Subband> subbands = planes.subbands();
   const bool per_subband = options.per_subband && options.wavelet_domain;
-  const std::size_t groups = per_subband ? subbands.size() : static_cast<std::size_t>(subbands.back().level) + 1;
+  std::vector<std::size_t> levels;  // of every group of coefficients with one λ
+  for (const Subband& band : subbands)
+    if (per_subband || static_cast<std::size_t>(band.level) == levels.size())
+      levels.push_back(static_cast<std::size_t>(band.level));
   const Planes::Coefficients mine = planes.spectra();
   const auto runs = [&](std::size_t longest) {
     return runs_within(runs_of(subbands, per_subband, planes.width(), longest), mine);
   };
   ForpdnResult result;
-  result.lambda = options.lambda ? std::vector<double>(groups, *options.lambda)
-                                 : least_risk(source, mine, runs(512), sigma, groups);
+  result.lambda = options.lambda ? std::vector<double>(levels.size(), *options.lambda)
+                                 : least_risk(source, mine, runs(512), sigma, levels, options.published_grid);
   smooth(mine, runs(kStrip), sigma, result.lambda);
   planes.synthesise(sink);
   return result;

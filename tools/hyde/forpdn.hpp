@@ -17,6 +17,7 @@ struct ForpdnOptions {
   bool wavelet_domain = true;         ///< false: smooth the spectra themselves, one lambda
   bool per_subband = true;            ///< one lambda a subband; false: one a level, as in the paper (about 0.3 dB less)
   std::optional<double> lambda = {};  ///< for all of them; chosen by the risk when empty
+  bool published_grid = false;        ///< look for λ in the steps of the published toolbox, with the right risk
   ScratchLimit scratch = {};
 };
 
@@ -37,6 +38,8 @@ struct RoughnessRisk {
   double operator()(double lambda) const;
   /// λ of least risk: 281 points on a log scale, then golden section; 0 is always a candidate.
   double minimiser() const;
+  /// The last of 0, step, 2 step, ... <= end before the risk increases.
+  double first_minimum(double step, double end) const;
 };
 
 /// K's eigenvalues and eigenvectors for noise levels sigma.

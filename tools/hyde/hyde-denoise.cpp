@@ -173,6 +173,10 @@ cli::Command declare(Settings& s) {
             &s.domain,
             "forpdn: smooth wavelet coefficients or spectra",
             {.choices = {"wavelet", "signal"}}},
+           {"--search",
+            &s.search,
+            "forpdn: lambda of least risk, or the published steps: 3 levels, up to the first increase",
+            {.choices = {"continuous", "grid"}}},
            {"--window", &s.window, "median: width of the window", {.unit = "pixels", .minimum = 3, .maximum = 101}},
            {"--reach",
             &s.reach,
@@ -363,6 +367,7 @@ void denoise(const Settings& s, cli::Session& session, const cluster::Communicat
   writer.finish();
   const double seconds_working = watch.lap();
   if (!out.failure.empty()) session.fail(out.failure);
+  if (!out.warning.empty()) session.warn(out.warning);
 
   const double ratio = pass_through ? 0 : removed_over_noise(out.noise, writer);
   if (out.biased_by_design && ratio > 2)

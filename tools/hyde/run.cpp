@@ -186,6 +186,9 @@ void run_wsrrr(const Settings& s, const Prepared& p, std::size_t automatic_rank,
   out.rank = r.model.rank();
   out.iterations = r.iterations;
   out.notes.emplace_back("last change of V", r.change);
+  if (!r.converged)
+    out.warning = fmt::format("{} iterations changed the basis by {:.1e} at last, more than the tolerance {:.1e}",
+                              r.iterations, r.change, o.tolerance);
   reconstruct(r.model, sink);
   out.model = std::move(r.model);
 }
@@ -238,6 +241,11 @@ void run_forpdn(const Settings& s, const Prepared& p, const Sink& sink, Outcome&
   o.wavelet_domain = s.domain == "wavelet";
   o.per_subband = s.thresholds != "component";
   o.lambda = s.lambda;
+  o.published_grid = s.search == "grid";
+  if (o.published_grid) {
+    o.levels = s.levels.value_or(3);
+    o.per_subband = s.thresholds == "subband";
+  }
   o.scratch = p.scratch;
   out.lambda = forpdn(p.source, out.noise, o, sink).lambda;
 }

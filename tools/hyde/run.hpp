@@ -15,9 +15,9 @@ namespace fachwerk::hyde {
 /// The options as given; empty where the method decides.
 struct Settings {
   std::string method, input, output, dataset, noise_estimate, noise_file,
-      noise_type = "gaussian", core = "bm3d", mask, robust = "admm", solver = "admm", domain = "wavelet", thresholds,
-      sure, wavelet, rank = "auto", subspace = "10", normalize = "global", bands, exclude = "auto", memory, protect,
-      report, plot, plot_noise, gain = "auto";
+      noise_type = "gaussian", core = "bm3d", mask, robust = "admm", solver = "admm", domain = "wavelet",
+      search = "continuous", thresholds, sure, wavelet, rank = "auto", subspace = "10", normalize = "global", bands,
+      exclude = "auto", memory, protect, report, plot, plot_noise, gain = "auto";
   std::optional<double> lambda;
   std::optional<int> iterations, levels;
   double largest_threshold = 1.645605, tolerance = 0, outliers = 0.05, time_limit = 0;
@@ -47,6 +47,7 @@ struct Outcome {
   std::vector<double> thresholds = {}, lambda = {}, risk = {};
   int iterations = 0;
   std::string failure = {};       ///< what did not converge
+  std::string warning = {};       ///< what to know of the result
   bool biased_by_design = false;  ///< fixed rank or λ: worth a warning when the bias exceeds the noise
   std::vector<std::pair<std::string, double>> notes = {};
 };

@@ -163,6 +163,17 @@ TEST_CASE("the risk by eigenvalues is that of the definition, and its minimiser 
   CHECK(risk(best) <= risk(0));
 }
 
+TEST_CASE("the published steps stop before the risk increases") {
+  RoughnessRisk risk{{0, 1, 4}, {100, 130, 90}, 50};
+  const double step = 0.01, found = risk.first_minimum(step, 10 * step);
+  CHECK(risk(found) <= risk(0));
+  for (double lambda = step; lambda < found + step / 2; lambda += step)
+    CHECK(risk(lambda) <= risk(lambda - step));
+  if (found < 10 * step - step / 2) CHECK(risk(found + step) > risk(found));
+  RoughnessRisk rough{{0, 1, 4}, {100, 1e6, 1e6}, 50};  // all signal: any smoothing costs
+  CHECK(rough.first_minimum(step, 10 * step) == 0);
+}
+
 TEST_CASE("FORPDN does not depend on blocks, and leaves one band alone") {
   const Case c = scene({30, 37, 24}, 4, 20, 12);
   const Source whole = memory_source(c.noisy, c.extent), parts = memory_source(c.noisy, c.extent, 7);
