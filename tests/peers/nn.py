@@ -265,6 +265,67 @@ class Tokens(nn.Module):
         return self.head(self.norm(x)[:, 0])
 
 
+class SwinBlock(nn.Module):
+    """Attention in windows of 4 x 4 tokens; odd blocks move the windows by 2."""
+    def __init__(self, dim, heads, side, shift):
+        super().__init__()
+        self.window, self.shift, self.side = min(4, side), shift, side
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attn = nn.Module()
+        self.attn.heads = heads
+        self.attn.qkv, self.attn.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.attn.relative_position_bias_table = nn.Parameter(0.02 * torch.randn((2 * self.window - 1) ** 2, heads))
+        self.mlp = nn.Module()
+        self.mlp.fc1, self.mlp.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def attend(self, x):
+        """Token by token, from the definition: who may see whom, at what distance."""
+        n, t, d = x.shape
+        h, w, side, shift = self.attn.heads, self.window, self.side, self.shift
+        q, k, v = self.attn.qkv(x).view(n, t, 3, h, d // h).permute(2, 0, 3, 1, 4)
+        row, column = torch.arange(t) // side, torch.arange(t) % side
+        # after the shift: windows, and the parts of the grid that wrap around stay apart
+        r, c = (row - shift) % side, (column - shift) % side
+        same = (r[:, None] // w == r // w) & (c[:, None] // w == c // w)
+        if shift:
+            same &= ((row < shift)[:, None] == (row < shift)) & ((column < shift)[:, None] == (column < shift))
+        places = (r[:, None] - r + w - 1).clamp(0, 2 * w - 2) * (2 * w - 1) + (c[:, None] - c + w - 1).clamp(0, 2 * w - 2)
+        logits = q @ k.transpose(-2, -1) / (d // h) ** 0.5 + self.attn.relative_position_bias_table[places].permute(2, 0, 1)
+        weights = logits.masked_fill(~same, -float("inf")).softmax(-1)
+        return self.attn.proj((weights @ v).transpose(1, 2).reshape(n, t, d))
+
+    def forward(self, x):
+        x = x + self.attend(self.norm1(x))
+        return x + self.mlp.fc2(F.gelu(self.mlp.fc1(self.norm2(x))))
+
+
+class Swin(nn.Module):
+    def __init__(self, dim=48, heads=3):
+        super().__init__()
+        self.patch_embed, self.head, self.layers = nn.Module(), nn.Module(), nn.ModuleList()
+        self.patch_embed.proj, self.patch_embed.norm = nn.Conv2d(3, dim, 2, 2), nn.LayerNorm(dim)
+        for stage, side in enumerate((16, 8, 4)):
+            layer, d = nn.Module(), dim << stage
+            if stage:
+                layer.downsample = nn.Module()
+                layer.downsample.norm, layer.downsample.reduction = nn.LayerNorm(2 * d), nn.Linear(2 * d, d, False)
+            layer.blocks = nn.ModuleList(SwinBlock(d, heads << stage, side, 2 if i and side > 4 else 0) for i in range(2))
+            self.layers.append(layer)
+        self.norm, self.head.fc = nn.LayerNorm(4 * dim), nn.Linear(4 * dim, 10)
+
+    def forward(self, x):
+        x = self.patch_embed.norm(self.patch_embed.proj(x).flatten(2).transpose(1, 2))
+        for stage, layer in enumerate(self.layers):
+            if stage:
+                side = int(x.shape[1] ** 0.5)
+                g = x.view(len(x), side, side, -1)
+                x = torch.cat((g[:, ::2, ::2], g[:, 1::2, ::2], g[:, ::2, 1::2], g[:, 1::2, 1::2]), -1).flatten(1, 2)
+                x = layer.downsample.reduction(layer.downsample.norm(x))
+            for block in layer.blocks:
+                x = block(x)
+        return self.head.fc(self.norm(x).mean(1))
+
+
 class Spec(nn.Module):
     def __init__(self):
         super().__init__()
@@ -305,6 +366,7 @@ MODELS = {
     "vit-tiny": lambda: Vit(4, 192, 12, 3, 768),
     "vit-mini": lambda: Vit(8, 768, 6, 6, 3072),
     "vit-frog": lambda: Vit(4, 256, 6, 4, 512),
+    "swin-lite": lambda: Swin(),
     "mixer --depth 3": lambda: Mixer(4, 512, 3, 256, 2048),
     "transformer --patch 8": lambda: Flattened(),
     "spec:conv8,3-relu--conv8,3,2-bn-relu--pool2,2--flatten-fc32-tanh-fc10": lambda: Spec(),
