@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "compute/clones.hpp"
 #include "neural/streams.hpp"
 
 namespace fachwerk::neural {
@@ -28,7 +29,6 @@ double beta_number(compute::Stream& random, double a) {
 }
 
 /// to = from * scale + shift, in the vector registers that the CPU has.
-#define FACHWERK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 FACHWERK_CLONES void standardise(const float* from, const float* scale, const float* shift, float* to, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i)
     to[i] = from[i] * scale[i] + shift[i];

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "compute/clones.hpp"
+
 namespace fachwerk::neural {
 
 namespace {
@@ -10,7 +12,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-#define FACHWERK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define FACHWERK_INLINE __attribute__((always_inline)) inline
 
 /// Sums over one plane of d = x - shift, and of d^2.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compute/clones.hpp"
+
 namespace fachwerk::neural {
 
 namespace {
@@ -29,8 +31,6 @@ void each_piece(const std::vector<Piece>& pieces, const Fn& fn) {
       fn(pieces[static_cast<std::size_t>(i)], static_cast<std::size_t>(i));
   });
 }
-
-#define FACHWERK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 
 struct Rates {
   double lr, momentum, beta1, beta2, eps, decay, correction1, correction2;

@@ -87,7 +87,7 @@ struct Matches {
 };
 
 // distance[x] = sum over the 8 x 8 block at x of (a - b)², for n block positions. `sums` has n + 7 entries.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void block_distances(const float* a, const float* b, std::size_t stride, std::size_t n, float* sums, float* distance) {
   const std::size_t wide = n + kBlock - 1;
   for (std::size_t x = 0; x < wide; ++x) {
@@ -237,7 +237,7 @@ inline void aggregate(const float* group, const Match* matches, std::size_t coun
   }
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void threshold_group(const float* noisy, std::size_t stride, const Match* matches, std::size_t count, float sigma,
                      const Table& t, Workspace& work, std::size_t top, float* numerator, float* denominator) {
   float* group = work.group.data();
@@ -255,7 +255,7 @@ void threshold_group(const float* noisy, std::size_t stride, const Match* matche
             denominator);
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void wiener_group(const float* noisy, const float* pilot_image, std::size_t stride, const Match* matches,
                   std::size_t count, float sigma, const Table& t, Workspace& work, std::size_t top, float* numerator,
                   float* denominator) {

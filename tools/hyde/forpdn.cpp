@@ -85,13 +85,13 @@ double range_scale(std::span<const float> plane, std::span<const std::uint8_t> v
 }
 
 template <class Real>
-HYDE_VECTOR_CLONES void forward_step(Real* y, const Real* before, Real weight, Real carry, std::size_t lanes) {
+FACHWERK_CLONES void forward_step(Real* y, const Real* before, Real weight, Real carry, std::size_t lanes) {
   for (std::size_t t = 0; t < lanes; ++t)
     y[t] = weight * y[t] + carry * before[t];
 }
 
 template <class Real>
-HYDE_VECTOR_CLONES void backward_step(Real* y, const Real* behind, Real carry, std::size_t lanes) {
+FACHWERK_CLONES void backward_step(Real* y, const Real* behind, Real carry, std::size_t lanes) {
   for (std::size_t t = 0; t < lanes; ++t)
     y[t] += carry * behind[t];
 }

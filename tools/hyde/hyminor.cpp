@@ -34,7 +34,7 @@ struct Block {
 
 // x = A⁻¹ x
 template <class Real>
-HYDE_VECTOR_CLONES void solve(Real* x, const Real* inverse, const Real* carry, std::size_t bands) {
+FACHWERK_CLONES void solve(Real* x, const Real* inverse, const Real* carry, std::size_t bands) {
   for (std::size_t t = 0; t < kLanes; ++t)
     x[t] *= inverse[0];
   for (std::size_t b = 1; b < bands; ++b)
@@ -48,8 +48,8 @@ HYDE_VECTOR_CLONES void solve(Real* x, const Real* inverse, const Real* carry, s
 // Right-hand side and forward sweep of one iteration. With z the argument of a shrinkage of threshold t the multiplier
 // is clip(z, t) and V - L = z - 2 clip(z, t).
 template <class Real>
-HYDE_VECTOR_CLONES void admm_iteration(Real* h, Real* x, Real* z1, Real* z2, const Real* inverse, const Real* carry,
-                                       std::size_t bands, Real mu1, Real mu2, Real t1, Real t2) {
+FACHWERK_CLONES void admm_iteration(Real* h, Real* x, Real* z1, Real* z2, const Real* inverse, const Real* carry,
+                                    std::size_t bands, Real mu1, Real mu2, Real t1, Real t2) {
   const auto clip = [](Real v, Real t) { return std::min(std::max(v, -t), t); };
   Real before[kLanes] = {};
   for (std::size_t b = 0; b < bands; ++b)
@@ -74,7 +74,7 @@ HYDE_VECTOR_CLONES void admm_iteration(Real* h, Real* x, Real* z1, Real* z2, con
 
 // Largest |H - X| and |DX| over the block.
 template <class Real>
-HYDE_VECTOR_CLONES void largest(const Real* h, const Real* x, std::size_t bands, Real* residual, Real* slope) {
+FACHWERK_CLONES void largest(const Real* h, const Real* x, std::size_t bands, Real* residual, Real* slope) {
   Real r = 0, s = 0;
   for (std::size_t i = 0; i < bands * kLanes; ++i)
     r = std::max(r, std::abs(h[i] - x[i]));

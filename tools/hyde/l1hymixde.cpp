@@ -62,13 +62,13 @@ void scale_bands(std::span<float> cube, const std::vector<double>& factor) {
 
 // With t = Y - EZ + D the two updates are V = t - clip(t) and D = clip(t), clip to [-1, 1]: one array holds both, and
 // Y - V + D = Y - t + 2 clip(t).
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void data_term(const float* y, const float* t, std::size_t n, float* out) {
   for (std::size_t i = 0; i < n; ++i)
     out[i] = y[i] - t[i] + 2 * std::min(std::max(t[i], -1.0F), 1.0F);
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void residual_update(const float* y, const float* fit, std::size_t n, float* t) {
   for (std::size_t i = 0; i < n; ++i)
     t[i] = y[i] - fit[i] + std::min(std::max(t[i], -1.0F), 1.0F);

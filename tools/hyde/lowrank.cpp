@@ -32,7 +32,7 @@ inline void expand_tile(const float* const* planes, const float* basis, std::siz
 }
 
 // out[n][b] = sum_i planes[i][n] basis[i][b]: few components, so the output is what costs.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void expand(const float* const* planes, const float* basis, std::size_t rank, std::size_t bands, std::size_t pixels,
             float* out) {
   const std::size_t wide = bands / kLaneCount * kLaneCount, grouped = pixels / 4 * 4;

@@ -53,7 +53,7 @@ void read_bands(const CubeInput& input, const std::vector<std::size_t>& bands, s
 }
 
 // One spectrum into the statistics of bands; not-finite values count as missing.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void add_spectra(const float* spectra, std::size_t pixels, std::size_t bands, float* __restrict__ low,
                  float* __restrict__ high, std::int32_t* __restrict__ missing, std::int32_t* __restrict__ negative) {
   for (std::size_t p = 0; p < pixels; ++p) {
@@ -393,7 +393,7 @@ Sink ResultWriter::sink() {
 namespace {
 
 // Adds to power and lag-1 products along a row of what was removed from valid pixels; float sums of a row at most.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void add_residual(const float* noisy, const float* clean, bool valid, std::size_t bands, const float* before,
                   float* __restrict__ here, float* __restrict__ power, float* __restrict__ lagged) {
 #pragma omp simd

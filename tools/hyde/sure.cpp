@@ -62,7 +62,7 @@ Threshold sure_exact(std::span<const float> x) {
   return best;
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void soft_threshold(std::span<float> x, float t) {
   for (float& v : x)
     v -= std::min(std::max(v, -t), t);

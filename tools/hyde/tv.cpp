@@ -10,7 +10,7 @@ namespace {
 
 // A row of x = f - ∇ᵀp; (∇ᵀp)_rc = h_(c-1) - h_c + v_(r-1) - v_r, h zero in the last column, v in the last row.
 // `above` is null in the first row.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void primal_row(const float* f, const float* h, const float* v, const float* above, std::size_t cols, float* x) {
   x[0] = f[0] + h[0] + v[0];
   for (std::size_t c = 1; c < cols; ++c)
@@ -21,7 +21,7 @@ void primal_row(const float* f, const float* h, const float* v, const float* abo
 }
 
 // p_new = project(q + step ∇x) onto |p| <= weight; q = p_new + momentum (p_new - p). `below` is null in the last row.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void dual_row(const float* x, const float* below, std::size_t cols, float step, float weight, float momentum, float* ph,
               float* pv, float* qh, float* qv) {
   const auto update = [&](std::size_t c, float dh, float dv) {
@@ -45,7 +45,7 @@ void dual_row(const float* x, const float* below, std::size_t cols, float step, 
 }
 
 // Σ weight |∇x| - p·∇x: every term is non-negative, so the gap has no cancellation.
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 double gap_row(const float* x, const float* below, const float* h, const float* v, std::size_t cols, float weight) {
   float sum = 0;
   const std::size_t inner = cols - 1;

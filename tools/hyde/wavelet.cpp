@@ -156,7 +156,7 @@ int order_of(const std::string& name, std::size_t prefix) {
 // ---- filtering -----------------------------------------------------------------------------------
 
 // low[i] = sum_j h[j] taps[j][i], high[i] = sum_j g[j] taps[j][i]
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void filter_pair(const float* const* taps, const float* h, const float* g, std::size_t count, std::size_t n, float* low,
                  float* high) {
   constexpr std::size_t step = 2 * kLaneCount;
@@ -190,7 +190,7 @@ void filter_pair(const float* const* taps, const float* h, const float* g, std::
 }
 
 // out[i] = sum_j h[j] low[j][i] + g[j] high[j][i]
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void merge_pair(const float* const* low, const float* const* high, const float* h, const float* g, std::size_t count,
                 std::size_t n, float* out) {
   constexpr std::size_t step = 2 * kLaneCount;
@@ -226,7 +226,7 @@ void extend(float* values, std::ptrdiff_t n, std::ptrdiff_t margin) {
   }
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void split(const float* __restrict__ values, std::size_t n, float* __restrict__ even, float* __restrict__ odd) {
   for (std::size_t i = 0; i < n; ++i) {
     even[i] = values[2 * i];
@@ -234,7 +234,7 @@ void split(const float* __restrict__ values, std::size_t n, float* __restrict__ 
   }
 }
 
-HYDE_VECTOR_CLONES
+FACHWERK_CLONES
 void interleave(const float* __restrict__ even, const float* __restrict__ odd, std::size_t n,
                 float* __restrict__ values) {
   for (std::size_t i = 0; i < n; ++i) {
