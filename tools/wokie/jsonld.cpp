@@ -494,6 +494,8 @@ Graph read_jsonld(std::string_view text, const ReadOptions& options) {
   Json document;
   try {
     document = Json::parse(text);
+  } catch (const Json::out_of_range&) {
+    throw bad_input("{}: a number is too large", options.name);
   } catch (const Json::parse_error& error) {
     // byte counts from 1; the exception's own text repeats the input
     const std::size_t at = std::min(error.byte == 0 ? 0 : error.byte - 1, text.size());
