@@ -107,8 +107,7 @@ std::string Device::name() const {
 }
 
 Device Device::parse(const std::string& text) {
-  if (text == "cpu") return {};
-  if (text == "auto") return cuda_devices() > 0 ? Device(0) : Device();
+  if (text == "cpu" || text == "auto") return {};
   int index = 0;
   if (text != "cuda") {
     const char* end = text.data() + text.size();

@@ -13,9 +13,9 @@ class Device {
   Device() = default;  ///< the CPU
   static Device cpu() { return {}; }
 
-  /// The device that `--device` names: `cpu`; `cuda` or `cuda:N`; `auto`, which is `cuda` where this build and this
-  /// machine have it, else `cpu`. Throws absent_error (exit 5) for a CUDA device that is not there, usage_error for
-  /// other text.
+  /// The device that `--device` names: `cpu`; `cuda` or `cuda:N`; `auto`, which is the CPU until the device code has
+  /// been seen to run on hardware: who asks for a device gets it. Throws absent_error (exit 5) for a CUDA device that
+  /// is not there, usage_error for other text.
   static Device parse(const std::string& text);
 
   bool is_cpu() const { return index_ < 0; }

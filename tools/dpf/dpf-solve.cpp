@@ -373,9 +373,7 @@ class Desks {
   std::vector<std::unique_ptr<dpf::Desk>> desks_;
 };
 
-// auto is the CPU here: its vector units do a block in the time that a device needs to be woken up.
 compute::Device device_of(const Options& options, const cli::Session& session) {
-  if (session.device == "auto") return {};
   const compute::Device device = compute::Device::parse(session.device);
   if (options.chain && device.is_cuda()) throw usage_error("--chain goes with --device cpu");
   return device;
