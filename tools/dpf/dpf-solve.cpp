@@ -3,6 +3,7 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
@@ -25,7 +26,8 @@ struct Options {
   bool allow_failures = false, scale_generation = false, chain = false;
   std::string scenarios, area = "auto";
   std::vector<std::string> outputs = {"v", "flows", "gen", "loss"};
-  int memory = 4, chunk = 64;
+  int chunk = 64;
+  std::optional<int> memory;
   std::string slack = "single", plot, plot_convergence, preset, precision = "mixed", compress = "auto";
   double rate = 0.003377, beta1 = 0.979681, beta2 = 0.963442, alpha = 0.86468552, momentum = 0, weight_decay = 0,
          dampening = 0;
@@ -103,7 +105,7 @@ dpf::MethodOptions method_options(const Options& options, const char* chosen) {
   return {.method = dpf::method_of(options.method == "auto" ? chosen : options.method),
           .tolerance = options.tolerance,
           .max_iterations = options.max_iterations,
-          .memory = options.memory,
+          .memory = options.memory.value_or(4),
           .q_limits = q_limits(options.q_limits),
           .start = start_of(options.init),
           .first_order = first_order_options(options),
@@ -154,7 +156,7 @@ void solve_one(const Options& options, cli::Session& session, const dpf::LoadedG
   const dpf::Network network = network_of(options, session, grid);
   dpf::MethodOptions method = method_options(options, "nr");
   method.check = method.branches = true;       // the highest loadings are printed
-  if (options.memory == 4) method.memory = 6;  // from far away
+  method.memory = options.memory.value_or(6);  // one state starts further away than the scenarios round a base case
   const dpf::Outcome out = dpf::Desk(grid, network, method).solve(dpf::OperatingPoint(grid));
   const dpf::Solution& solution = out.solution;
   const dpf::Flows& result = out.flows;
@@ -456,7 +458,7 @@ class ScenarioSolver {
           name, dpf::name(base.solution.status), base.solution.max_mismatch);
     dpf::BatchOptions batch_options;
     batch_options.tolerance = options_.tolerance;
-    batch_options.memory = options_.memory;
+    batch_options.memory = method_.memory;
     batch_options.device = device_;
     batch_options.exact_factor = options_.precision == "double";
     if (options_.max_iterations > 0) batch_options.newton_iterations = options_.max_iterations;
@@ -657,7 +659,10 @@ int main(int argc, char** argv) {
             &options.compress,
             "results of scenarios: packed, or not; auto: packed unless several ranks run",
             {.choices = {"auto", "yes", "no"}}},
-           {"--memory", &options.memory, "columns of Anderson acceleration, 0: none", {.minimum = 0, .maximum = 8}},
+           {"--memory",
+            &options.memory,
+            "columns of Anderson acceleration, 0: none; else 4, for one state 6",
+            {.minimum = 0, .maximum = 8}},
            {"--precision",
             &options.precision,
             "factor shared by the scenarios: single (states and mismatches are double all the same), or double",

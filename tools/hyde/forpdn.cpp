@@ -73,15 +73,30 @@ std::vector<Matrix> group_grams(std::span<const float> planes, std::size_t bands
   return grams;
 }
 
+struct Range {
+  float low = INFINITY, high = -INFINITY;
+};
+
+FACHWERK_CLONES Range range_of(const float* values, std::size_t n) {
+  float low = INFINITY, high = -INFINITY;
+#pragma omp simd reduction(min : low) reduction(max : high)
+  for (std::size_t p = 0; p < n; ++p) {
+    low = values[p] < low ? values[p] : low;
+    high = values[p] > high ? values[p] : high;
+  }
+  return {low, high};
+}
+
 // 255/(max - min) of a band over valid pixels; 1 if it is constant.
 double range_scale(std::span<const float> plane, std::span<const std::uint8_t> valid) {
-  float low = INFINITY, high = -INFINITY;
-  for (std::size_t p = 0; p < plane.size(); ++p) {
-    if (!valid.empty() && valid[p] == 0) continue;
-    low = std::min(low, plane[p]);
-    high = std::max(high, plane[p]);
+  Range range;
+  if (valid.empty()) {
+    range = range_of(plane.data(), plane.size());
+  } else {
+    for (std::size_t p = 0; p < plane.size(); ++p)
+      if (valid[p] != 0) range = {std::min(range.low, plane[p]), std::max(range.high, plane[p])};
   }
-  return high > low ? 255.0 / (static_cast<double>(high) - low) : 1.0;
+  return range.high > range.low ? 255.0 / (static_cast<double>(range.high) - range.low) : 1.0;
 }
 
 template <class Real>
@@ -307,8 +322,9 @@ void Planes::synthesise(const Sink& sink) {
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t i = 0; i < bands_.size(); ++i) {
     if (dwt_) dwt_->inverse(plane(i), plane(i).first(whole_.pixels()));
+    const auto back = static_cast<float>(1 / scale_[bands_[i]]);
     for (float& v : plane(i).first(whole_.pixels()))
-      v /= static_cast<float>(scale_[bands_[i]]);
+      v *= back;
   }
   write(sink);
 }
