@@ -242,13 +242,18 @@ Prompt select_prompt(const LanguageModel& model, const Graph& graph, const Thesa
 
 std::string cleaned_reply(std::string_view reply) {
   std::string text(reply);
-  // Thinking, also one that was never closed.
-  for (std::string small = lower(text);;) {
+  // Thinking, also one that was never closed. Letters of ASCII alone are made small: every other byte keeps its place.
+  const auto small_letters = [](std::string bytes) {
+    std::ranges::transform(bytes, bytes.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return bytes;
+  };
+  for (std::string small = small_letters(text);;) {
     const std::size_t open = small.find("<think>");
     if (open == std::string::npos) break;
     const std::size_t close = small.find("</think>", open);
     text.erase(open, close == std::string::npos ? std::string::npos : close + 8 - open);
-    small = lower(text);
+    small = small_letters(text);
   }
   std::vector<std::string> lines;
   for (const std::string_view line : split(text, '\n')) {

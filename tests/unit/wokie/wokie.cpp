@@ -229,6 +229,7 @@ TEST_CASE("labels, languages, replies") {
   CHECK(english_name("de") == "German");
   CHECK(long_code("fr") == "fra");
   CHECK(short_code("ger") == "de");
+  CHECK(cleaned_reply("\xff\xff Haus<THINK>never closed, after bytes that are no text") == "\ufffd\ufffd Haus");
   CHECK(cleaned_reply("<think>hm; 0.3</think>\n```\nTranslation: \"Haus\"\n```") == "Haus");
   CHECK_FALSE(reply_objection("I cannot translate this.", "x", "de").empty());
   CHECK_FALSE(reply_objection("house", "дом", "el").empty());
