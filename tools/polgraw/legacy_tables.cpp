@@ -2,11 +2,24 @@
 
 namespace fachwerk::polgraw {
 
+void write_columns(h5::Output& file, const std::string& root, const CoincidenceColumns& columns) {
+  file.column(root + "/ncoin", columns.ncoin,
+              {.units = "1", .long_name = "frames in coincidence", .dims = {"coincidence"}});
+  file.write(root + "/mean", columns.mean, {columns.ncoin.size(), 5},
+             {.units = "",
+              .long_name = "means of omega, s, delta, alpha at the reference time; total rho",
+              .dims = {"coincidence", "parameter"}});
+  file.column(root + "/frame_ptr", columns.pointer,
+              {.units = "1", .long_name = "first member in frame and row", .dims = {"coincidence_bound"}});
+  file.column(root + "/frame", columns.frame, {.units = "1", .long_name = "frames of the members", .dims = {"member"}});
+  file.column(root + "/row", columns.row,
+              {.units = "1", .long_name = "rows of the members among the frame's triggers", .dims = {"member"}});
+}
+
 void write_records(h5::Output& file, const std::string& shift, const std::vector<legacy::CoincidenceRecord>& records) {
   const std::string root = "/shift_" + shift;
-  std::vector<std::int32_t> ncoin, frame, pointer{0};
-  std::vector<std::int64_t> row;
-  std::vector<double> mean;
+  CoincidenceColumns columns;
+  auto& [ncoin, frame, pointer, row, mean] = columns;
   for (const auto& r : records) {
     ncoin.push_back(static_cast<std::int32_t>(r.frames.size()));
     mean.insert(mean.end(), r.mean.begin(), r.mean.end());
@@ -14,16 +27,7 @@ void write_records(h5::Output& file, const std::string& shift, const std::vector
     row.insert(row.end(), r.rows.begin(), r.rows.end());
     pointer.push_back(static_cast<std::int32_t>(frame.size()));
   }
-  file.column(root + "/ncoin", ncoin, {.units = "1", .long_name = "frames in coincidence", .dims = {"coincidence"}});
-  file.write(root + "/mean", mean, {records.size(), 5},
-             {.units = "",
-              .long_name = "means of omega, s, delta, alpha at the reference time; total rho",
-              .dims = {"coincidence", "parameter"}});
-  file.column(root + "/frame_ptr", pointer,
-              {.units = "1", .long_name = "first member in frame and row", .dims = {"coincidence_bound"}});
-  file.column(root + "/frame", frame, {.units = "1", .long_name = "frames of the members", .dims = {"member"}});
-  file.column(root + "/row", row,
-              {.units = "1", .long_name = "rows of the members among the frame's triggers", .dims = {"member"}});
+  write_columns(file, root, columns);
   file.group("/summary");
   file.attribute("/summary", "best_shift", shift);
 }

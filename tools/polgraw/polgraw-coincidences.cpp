@@ -8,7 +8,7 @@
 #include "compute/parallel.hpp"
 #include "dataset.hpp"
 #include "io/bytes.hpp"
-#include "legacy.hpp"
+#include "legacy_tables.hpp"
 
 using namespace fachwerk;
 using namespace fachwerk::polgraw;
@@ -47,9 +47,9 @@ std::string name_of(const std::array<int, 4>& s) {
 void write_shift(h5::Output& file, const ShiftResult& r) {
   const std::string root = "/shift_" + name_of(r.shift);
   const std::size_t n = r.coincidences.size();
-  std::vector<std::int32_t> cell, ncoin, frame, pointer{0};
-  std::vector<std::int64_t> row;
-  std::vector<double> mean;
+  std::vector<std::int32_t> cell;
+  CoincidenceColumns columns;
+  auto& [ncoin, frame, pointer, row, mean] = columns;
   for (const auto& c : r.coincidences) {
     cell.insert(cell.end(), c.cell.begin(), c.cell.end());
     ncoin.push_back(static_cast<std::int32_t>(c.members.size()));
@@ -62,16 +62,7 @@ void write_shift(h5::Output& file, const ShiftResult& r) {
   }
   file.write(root + "/cell", cell, {n, 4},
              {.units = "1", .long_name = "cell numbers", .dims = {"coincidence", "axis"}});
-  file.column(root + "/ncoin", ncoin, {.units = "1", .long_name = "frames in coincidence", .dims = {"coincidence"}});
-  file.write(root + "/mean", mean, {n, 5},
-             {.units = "",
-              .long_name = "means of omega, s, delta, alpha at the reference time; total rho",
-              .dims = {"coincidence", "parameter"}});
-  file.column(root + "/frame_ptr", pointer,
-              {.units = "1", .long_name = "first member in frame and row", .dims = {"coincidence_bound"}});
-  file.column(root + "/frame", frame, {.units = "1", .long_name = "frames of the members", .dims = {"member"}});
-  file.column(root + "/row", row,
-              {.units = "1", .long_name = "rows of the members among the frame's triggers", .dims = {"member"}});
+  write_columns(file, root, columns);
 }
 
 std::string legacy_records(const ShiftResult& r) {
