@@ -99,20 +99,30 @@ Grid read_grid(const h5::Node& file, const Band* band) {
   return grid;
 }
 
-void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,
-                const std::string& algorithm) {
-  const auto write = [&](const char* path, const Matrix4& m, const char* what) {
-    file.write("/grid/" + std::string(path), std::span<const double>(m), {4, 4},
+void write_grid(h5::Output& file, const GridMatrices& grid, const GridQuality& quality) {
+  const auto write = [&](const char* path, std::span<const double> m, const char* what) {
+    file.write("/grid/" + std::string(path), m, {grid.n, grid.n},
                {.units = "1", .long_name = what, .dims = {"vector", "parameter"}});
   };
-  write("M", grid.M, "lattice vectors (rows) in omega, s, al1, al2");
-  write("M_unnormalised", grid.unnormalised, "lattice vectors with columns times N, N^2, N, N");
+  write("M", grid.M, "lattice vectors (rows) in the parameters");
+  write("M_unnormalised", grid.unnormalised, "lattice vectors with columns times N, N^2 (, N^3), N, N");
   write("fisher", grid.fisher, "reduced Fisher matrix");
   file.attribute("/grid", "fftpad", grid.fftpad);
-  if (c0 > 0) file.attribute("/grid", "c0", c0);
-  if (thickness > 0) file.attribute("/grid", "thickness", thickness);
-  if (covering_radius > 0) file.attribute("/grid", "covering_radius", covering_radius);
-  if (!algorithm.empty()) file.attribute("/grid", "algorithm", algorithm);
+  file.attribute("/grid", "axes", grid.axes);
+  if (grid.sky) {
+    file.attribute("/grid", "alpha", grid.sky->alpha);
+    file.attribute("/grid", "delta", grid.sky->delta);
+  }
+  if (quality.c0 > 0) file.attribute("/grid", "c0", quality.c0);
+  if (quality.thickness > 0) file.attribute("/grid", "thickness", quality.thickness);
+  if (quality.covering_radius > 0) file.attribute("/grid", "covering_radius", quality.covering_radius);
+  if (!quality.algorithm.empty()) file.attribute("/grid", "algorithm", quality.algorithm);
+}
+
+void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,
+                const std::string& algorithm) {
+  write_grid(file, {4, grid.M, grid.unnormalised, grid.fisher, grid.fftpad, "omega,s,al1,al2", std::nullopt},
+             {c0, thickness, covering_radius, algorithm});
 }
 
 Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::string>& detectors) {

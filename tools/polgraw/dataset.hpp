@@ -35,6 +35,20 @@ void write_frame(h5::Output& file, const Frame& frame);
 Grid read_grid(const h5::Node& file, const Band* band);
 void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,
                 const std::string& algorithm);
+/// A grid of other parameters (GridOf of lattice.hpp), as dense n x n matrices; `axes` names its columns: "omega,s",
+/// "omega,s,s2" or "omega,s,s2,al1,al2".
+struct GridMatrices {
+  std::size_t n = 4;
+  std::span<const double> M, unnormalised, fisher;
+  int fftpad = 1;
+  std::string axes;
+  std::optional<SkyPosition> sky;  ///< of a directed search
+};
+struct GridQuality {
+  double c0 = 0, thickness = 0, covering_radius = 0;
+  std::string algorithm;
+};
+void write_grid(h5::Output& file, const GridMatrices& grid, const GridQuality& quality);
 void check_grid(const Grid& grid, const Band& band, const std::string& file);
 
 /// One searched frame and band.
