@@ -1,27 +1,15 @@
 #include "coincidences.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
+#include <numeric>
 
+#include "cell_sort.hpp"
 #include "cli/error.hpp"
 #include "lattice.hpp"
 
 namespace fachwerk::polgraw {
-
-namespace {
-
-/// Cells as one sortable key: the order of their four numbers.
-struct Key {
-  std::uint64_t high = 0, low = 0;
-  auto operator<=>(const Key&) const = default;
-};
-Key key_of(const Cell& cell) {
-  const auto biased = [&](std::size_t k) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(cell[k]) ^ 0x80000000U);
-  };
-  return {biased(0) << 32 | biased(1), biased(2) << 32 | biased(3)};
-}
-
-}  // namespace
 
 Matrix4 cell_axes(const Grid& reference, std::size_t N, bool grid_basis) {
   if (grid_basis) {
@@ -69,69 +57,140 @@ std::vector<Candidates> at_reference(std::span<const Trigger> triggers, std::spa
   return kept;
 }
 
-ShiftResult find_coincidences(std::span<const Candidates> candidates, std::array<int, 4> shift, int least) {
-  struct Entry {
-    Key key;
-    std::uint32_t index;
-  };
-  std::vector<Entry> entries(candidates.size());
-  std::vector<Cell> cells(candidates.size());
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    for (std::size_t j = 0; j < 4; ++j)
-      cells[i][j] = static_cast<std::int32_t>(std::lround(candidates[i].z[j] + 0.5 * shift[j]));
-    entries[i] = {key_of(cells[i]), static_cast<std::uint32_t>(i)};
+namespace {
+
+/// Where the cells' four numbers and the frames' places lie in a key.
+struct KeyLayout {
+  std::array<std::int32_t, 4> lowest{};
+  std::array<int, 5> bits{};
+  std::vector<int> frames;  ///< increasing
+
+  int total() const { return std::accumulate(bits.begin(), bits.end(), 0); }
+  std::size_t place(int frame) const {
+    return static_cast<std::size_t>(std::ranges::lower_bound(frames, frame) - frames.begin());
   }
-  // In a cell: by frame, the loudest first (the earlier one among equals).
-  std::ranges::sort(entries, [&](const Entry& a, const Entry& b) {
-    if (a.key != b.key) return a.key < b.key;
-    const auto &x = candidates[a.index], &y = candidates[b.index];
-    if (x.frame != y.frame) return x.frame < y.frame;
-    return x.snr != y.snr ? x.snr > y.snr : a.index < b.index;
-  });
+  std::size_t place_of(const PackedCell& c) const { return c.low & ((std::uint64_t{1} << bits[4]) - 1); }
+};
+
+Cell cell_of(const Candidates& c, const std::array<int, 4>& shift) {
+  Cell cell;
+  for (std::size_t j = 0; j < 4; ++j)
+    cell[j] = static_cast<std::int32_t>(std::lround(c.z[j] + 0.5 * shift[j]));
+  return cell;
+}
+
+KeyLayout layout_of(std::span<const Candidates> candidates, const std::array<int, 4>& shift) {
+  KeyLayout layout;
+  Cell highest;
+  layout.lowest.fill(std::numeric_limits<std::int32_t>::max());
+  highest.fill(std::numeric_limits<std::int32_t>::lowest());
+  for (const auto& c : candidates) {
+    const auto cell = cell_of(c, shift);
+    for (std::size_t j = 0; j < 4; ++j) {
+      layout.lowest[j] = std::min(layout.lowest[j], cell[j]);
+      highest[j] = std::max(highest[j], cell[j]);
+    }
+    if (layout.frames.empty() || layout.frames.back() != c.frame) layout.frames.push_back(c.frame);
+  }
+  std::ranges::sort(layout.frames);
+  const auto repeated = std::ranges::unique(layout.frames);
+  layout.frames.erase(repeated.begin(), repeated.end());
+  for (std::size_t j = 0; j < 4; ++j)
+    layout.bits[j] = std::bit_width(static_cast<std::uint64_t>(std::int64_t{highest[j]} - layout.lowest[j]));
+  layout.bits[4] = std::bit_width(layout.frames.size());
+  if (layout.total() > 128) throw bad_input("cells and frames need more than 128 bits: the scale is too small");
+  return layout;
+}
+
+PackedCell pack(const Candidates& c, const std::array<int, 4>& shift, const KeyLayout& layout) {
+  PackedCell packed;
+  const auto append = [&](std::uint64_t value, int bits) {
+    if (bits == 0) return;
+    packed.high = packed.high << bits | packed.low >> (64 - bits);
+    packed.low = packed.low << bits | value;
+  };
+  const auto cell = cell_of(c, shift);
+  for (std::size_t j = 0; j < 4; ++j)
+    append(static_cast<std::uint64_t>(std::int64_t{cell[j]} - layout.lowest[j]), layout.bits[j]);
+  append(layout.place(c.frame), layout.bits[4]);
+  return packed;
+}
+
+/// The mean of the loudest triggers of each frame in a cell.
+Coincidence mean_of(std::span<const Candidates> candidates, std::span<const std::uint32_t> loudest, const Cell& cell) {
+  Coincidence group;
+  group.cell = cell;
+  double squares = 0, east = 0, north = 0;
+  for (const auto index : loudest) {
+    const auto& c = candidates[index];
+    group.members.push_back({c.frame, c.row});
+    group.omega += c.trigger.omega;
+    group.s += c.trigger.s;
+    group.delta += c.trigger.delta;
+    north += std::cos(c.trigger.alpha);
+    east += std::sin(c.trigger.alpha);
+    squares += c.snr * c.snr;
+  }
+  const auto frames = static_cast<double>(loudest.size());
+  group.omega /= frames;
+  group.s /= frames;
+  group.delta /= frames;
+  group.alpha = std::atan2(east, north);
+  if (group.alpha < 0) group.alpha += 2 * pi;
+  group.rho_total = std::sqrt(squares);
+  return group;
+}
+
+}  // namespace
+
+ShiftResult find_coincidences(std::span<const Candidates> candidates, std::array<int, 4> shift, int least) {
+  if (candidates.size() >= std::numeric_limits<std::uint32_t>::max())
+    throw bad_input("{} candidates: expected fewer than 2^32", candidates.size());
+  if (candidates.empty()) return {shift, {}, {}};
+  const auto layout = layout_of(candidates, shift);
+  std::vector<PackedCell> cells(candidates.size());
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    cells[i] = pack(candidates[i], shift, layout);
+    cells[i].index = static_cast<std::uint32_t>(i);
+  }
+  radix_sort(cells, layout.total());
   ShiftResult result;
   result.shift = shift;
-  const auto count = [&](int frame) -> std::array<std::int64_t, 3>& {
-    auto found = std::ranges::find(result.frames, frame, [](const auto& f) { return f[0]; });
-    if (found != result.frames.end()) return *found;
+  for (const int frame : layout.frames)
     result.frames.push_back({frame, 0, 0});
-    return result.frames.back();
+  const auto frame_bits = layout.bits[4];
+  const auto same_cell = [&](const PackedCell& a, const PackedCell& b) {
+    return a.high == b.high && a.low >> frame_bits == b.low >> frame_bits;
   };
-  for (const auto& c : candidates)
-    ++count(c.frame)[1];
-  for (std::size_t begin = 0; begin < entries.size();) {
+  // In a cell triggers come by frame, those of a frame in their own order. Only cells hit by enough frames are looked
+  // at closer.
+  std::vector<std::uint32_t> loudest;
+  for (std::size_t begin = 0; begin < cells.size();) {
     std::size_t end = begin;
-    Coincidence group;
-    double squares = 0, east = 0, north = 0;
-    while (end < entries.size() && entries[end].key == entries[begin].key) {
-      const auto& c = candidates[entries[end].index];
-      ++end;
-      if (!group.members.empty() && group.members.back().frame == c.frame) continue;
-      ++count(c.frame)[2];
-      group.members.push_back({c.frame, c.row});
-      group.omega += c.trigger.omega;
-      group.s += c.trigger.s;
-      group.delta += c.trigger.delta;
-      north += std::cos(c.trigger.alpha);
-      east += std::sin(c.trigger.alpha);
-      squares += c.snr * c.snr;
+    int hit = 0;
+    for (; end < cells.size() && same_cell(cells[begin], cells[end]); ++end) {
+      auto& count = result.frames[layout.place_of(cells[end])];
+      ++count[1];
+      if (end > begin && cells[end].same_key(cells[end - 1])) continue;
+      ++count[2];
+      ++hit;
     }
-    const auto frames = static_cast<double>(group.members.size());
-    if (static_cast<int>(group.members.size()) >= least) {
-      group.cell = cells[entries[begin].index];
-      group.omega /= frames;
-      group.s /= frames;
-      group.delta /= frames;
-      group.alpha = std::atan2(east, north);
-      if (group.alpha < 0) group.alpha += 2 * pi;
-      group.rho_total = std::sqrt(squares);
-      result.coincidences.push_back(std::move(group));
+    if (hit >= least) {
+      loudest.clear();
+      for (std::size_t i = begin; i < end; ++i) {
+        const bool next = i == begin || !cells[i].same_key(cells[i - 1]);
+        if (next)
+          loudest.push_back(cells[i].index);
+        else if (candidates[cells[i].index].snr > candidates[loudest.back()].snr)
+          loudest.back() = cells[i].index;
+      }
+      result.coincidences.push_back(mean_of(candidates, loudest, cell_of(candidates[loudest[0]], shift)));
     }
     begin = end;
   }
   std::ranges::stable_sort(result.coincidences, [](const Coincidence& a, const Coincidence& b) {
     return a.members.size() != b.members.size() ? a.members.size() > b.members.size() : a.rho_total > b.rho_total;
   });
-  std::ranges::sort(result.frames);
   return result;
 }
 

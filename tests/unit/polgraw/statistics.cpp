@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <bit>
-#include <map>
+#include <optional>
 #include <random>
 #include <set>
 
 #include <doctest.h>
 
+#include "cell_sort.hpp"
 #include "coincidences.hpp"
 #include "inject.hpp"
 #include "prep.hpp"
@@ -45,6 +46,71 @@ TEST_CASE("false-alarm probability: the published sample of 20 frames, and its l
   CHECK(false_alarm(137267823, unique, 5).probability >
         false_alarm(137267823, unique, 5, {.truncated = true}).probability);
   CHECK(false_alarm(1e6, std::vector<std::int64_t>{0, 0, 0}, 2, {.exact_hits = true}).probability == 0);
+}
+
+TEST_CASE("false-alarm probability with unequal counts against exhaustive enumeration of the frames that are hit") {
+  std::mt19937 random(4);
+  std::uniform_int_distribution<std::int64_t> counts(500, 4000);
+  const double cells = 2e5;
+  for (std::size_t L : {3U, 8U, 12U}) {
+    std::vector<std::int64_t> unique(L);
+    for (auto& k : unique)
+      k = counts(random);
+    const auto chance = [&](double factor, unsigned least) {  // of a cell `factor` times as small
+      double sum = 0;
+      for (unsigned subset = 0; subset < 1U << L; ++subset) {
+        if (static_cast<unsigned>(std::popcount(subset)) < least) continue;
+        double p = 1;
+        for (std::size_t l = 0; l < L; ++l) {
+          const double eps = static_cast<double>(unique[l]) / (factor * cells);
+          p *= subset >> l & 1 ? eps : 1 - eps;
+        }
+        sum += p;
+      }
+      return sum;
+    };
+    for (unsigned n : {2U, 3U}) {
+      const double c1 = chance(1, n), c2 = chance(2, n), c4 = chance(4, n), c8 = chance(8, n), c16 = chance(16, n);
+      const double p = 16 * c1 - 4 * c2 - 12 * c4 - 12 * c8 - 4 * c16;
+      const double expected = -std::expm1(cells * std::log1p(-p));
+      CHECK(false_alarm(cells, unique, static_cast<int>(n)).probability == doctest::Approx(expected).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE("false-alarm probability: the two published figures, as far as their inputs are") {
+  // Eight frames of band 1234 and twenty of band 6666, both with dt = 2, two days, -1e-8..1e-9 Hz/s, cells of four grid
+  // steps. The second's number of cells is known; the first's follows, since nothing but the band differs.
+  const Band low = make_band(band_edge(1234, 2), 2, 86164), high = make_band(band_edge(6666, 2), 2, 86164);
+  Matrix4 fisher{};
+  for (std::size_t k = 0; k < 4; ++k)
+    fisher[5 * k] = 1;
+  const auto cells = [&](const Band& band) {  // any metric: it drops out of the ratio
+    return cell_count(fisher, band, 0, 1e-9, 1e-8, {1e-3, 1e-3, 1e-3, 1e-3});
+  };
+  const std::vector<std::int64_t> eight{1987, 2419, 2193, 2137, 2363, 2172, 2220, 2191};
+  CHECK(false_alarm(137267823 * cells(low) / cells(high), eight, 5).probability ==
+        doctest::Approx(7.665713e-08).epsilon(5e-4));
+  // Of the twenty frames the sum of the counts alone is known. Whatever their spread, the one that gives the figure of
+  // exactly five frames must give that of five or more.
+  for (const bool two_kinds : {false, true}) {
+    const auto counts = [&](double spread) {
+      std::vector<std::int64_t> unique;
+      for (int l = 0; l < 20; ++l) {
+        const double away = two_kinds ? (l < 10 ? -1.0 : 1.0) : l / 9.5 - 1;
+        unique.push_back(std::llround(8619321 / 20.0 * (1 + spread * away)));
+      }
+      return unique;
+    };
+    double lo = 0, hi = 0.99;
+    for (int step = 0; step < 50; ++step) {
+      const double spread = (lo + hi) / 2;
+      (false_alarm(137267823, counts(spread), 5, {.truncated = true}).probability > 0.9997341383 ? lo : hi) = spread;
+    }
+    CHECK(std::abs(false_alarm(137267823, counts(lo), 5, {.truncated = true}).probability - 0.9997341383) <
+          5e-8);  // counts are whole
+    CHECK(std::abs(false_alarm(137267823, counts(lo), 5).probability - 0.9997496532) < 2e-7);
+  }
 }
 
 TEST_CASE("coincidences of the sample frames: the stored numbers, shift by shift") {
@@ -90,11 +156,23 @@ TEST_CASE("coincidences of the sample frames: the stored numbers, shift by shift
   const std::array<std::int64_t, 4> in_band{4842, 6190, 4962, 6347};
   for (std::size_t k = 0; k < 4; ++k)
     CHECK(whole.frames[k][1] == in_band[k]);
-  CHECK(whole.coincidences.front().omega == doctest::Approx(1.24747100).epsilon(1e-8));
-  CHECK(whole.coincidences.front().s == doctest::Approx(-3.07295258e-08).epsilon(1e-8));
-  CHECK(whole.coincidences.front().delta == doctest::Approx(2.87631776e-01).epsilon(1e-8));
-  CHECK(whole.coincidences.front().alpha == doctest::Approx(2.39803749).epsilon(1e-4));
-  check({1, 1, 1, 1}, {2937, 3828, 4135, 5063}, 78, 55, 14.891624);
+  const auto check_best = [&](const ShiftResult& found, double omega, double s, double delta, double alpha) {
+    const auto& best = found.coincidences.front();
+    CHECK(best.members.size() == 4);
+    CHECK(best.omega == doctest::Approx(omega).epsilon(1e-8));
+    CHECK(best.s == doctest::Approx(s).epsilon(1e-8));
+    CHECK(best.delta == doctest::Approx(delta).epsilon(1e-8));
+    double linear = 0;  // the original's mean; ours is circular
+    for (const auto& m : best.members)
+      linear += std::ranges::find_if(candidates, [&](const auto& c) { return c.frame == m.frame && c.row == m.row; })
+                    ->trigger.alpha /
+                4;
+    CHECK(linear == doctest::Approx(alpha).epsilon(1e-8));
+    CHECK(best.alpha == doctest::Approx(alpha).epsilon(1e-3));
+  };
+  check_best(whole, 1.24747100, -3.07295258e-08, 2.87631776e-01, 2.39803749);
+  check_best(check({1, 1, 1, 1}, {2937, 3828, 4135, 5063}, 78, 55, 14.891624), 1.25071970, -3.03850081e-08,
+             2.72548669e-02, 2.45255526);
   check({0, 1, 0, 1}, {2749, 3479, 3879, 4672}, 49, 34, 14.990654);
 }
 
@@ -109,31 +187,62 @@ TEST_CASE("coincidences against brute force") {
     for (double& z : candidates[i].z)
       z = uniform(random) - 6;
   }
-  const auto found = find_coincidences(candidates, {1, 0, 1, 0}, 3);
-  std::map<Cell, std::map<int, std::size_t>> cells;  // loudest of each frame
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto& c = candidates[i];
-    const Cell cell{static_cast<int>(std::lround(c.z[0] + 0.5)), static_cast<int>(std::lround(c.z[1])),
-                    static_cast<int>(std::lround(c.z[2] + 0.5)), static_cast<int>(std::lround(c.z[3]))};
-    const auto [place, fresh] = cells[cell].emplace(c.frame, i);
-    if (!fresh && c.snr > candidates[place->second].snr) place->second = i;
+  for (const std::array<int, 4>& shift : {std::array{1, 0, 1, 0}, std::array{1, 1, 1, 1}}) {
+    const auto found = find_coincidences(candidates, shift, 3);
+    // Every pair of triggers is compared: no sorting, no cell numbers as keys.
+    const auto cell_of = [&](const Candidates& c) {
+      Cell cell;
+      for (std::size_t j = 0; j < 4; ++j)
+        cell[j] = static_cast<std::int32_t>(std::lround(c.z[j] + 0.5 * shift[j]));
+      return cell;
+    };
+    std::vector<Cell> places;
+    for (const auto& c : candidates)
+      places.push_back(cell_of(c));
+    std::set<std::set<std::size_t>> expected, got;
+    std::int64_t unique = 0, counted = 0;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      std::array<std::optional<std::size_t>, 6> loudest;
+      bool first = true, first_of_frame = true;
+      for (std::size_t k = 0; k < candidates.size() && first; ++k) {
+        if (places[k] != places[i]) continue;
+        if (k < i) first = false;
+        auto& best = loudest[static_cast<std::size_t>(candidates[k].frame)];
+        if (!best || candidates[k].snr > candidates[*best].snr) best = k;
+      }
+      for (std::size_t k = 0; k < i && first_of_frame; ++k)
+        first_of_frame = places[k] != places[i] || candidates[k].frame != candidates[i].frame;
+      unique += first_of_frame ? 1 : 0;
+      if (!first) continue;
+      std::set<std::size_t> rows;
+      for (const auto& best : loudest)
+        if (best) rows.insert(*best);
+      if (rows.size() >= 3) expected.insert(rows);
+    }
+    for (const auto& c : found.coincidences) {
+      std::set<std::size_t> rows;
+      for (const auto& m : c.members)
+        rows.insert(m.row);
+      got.insert(rows);
+      CHECK(c.cell == places[c.members.front().row]);
+    }
+    for (const auto& f : found.frames)
+      counted += f[2];
+    CHECK(expected.size() > 10);
+    CHECK(got == expected);
+    CHECK(counted == unique);
   }
-  std::set<std::set<std::size_t>> expected, got;
-  for (const auto& [cell, frames] : cells) {
-    if (frames.size() < 3) continue;
-    std::set<std::size_t> rows;
-    for (const auto& [frame, row] : frames)
-      rows.insert(row);
-    expected.insert(rows);
-  }
-  for (const auto& c : found.coincidences) {
-    std::set<std::size_t> rows;
-    for (const auto& m : c.members)
-      rows.insert(m.row);
-    got.insert(rows);
-  }
-  CHECK(expected.size() > 10);
-  CHECK(got == expected);
+}
+
+TEST_CASE("the radix sort is a stable sort by the whole key") {
+  std::mt19937_64 random(3);
+  std::vector<PackedCell> cells(5000);
+  for (std::uint32_t i = 0; i < 5000; ++i)
+    cells[i] = {random() & 0xf000000000000fffULL, random() & 0xc00000000000000fULL, i};
+  auto expected = cells;
+  std::ranges::stable_sort(expected, [](const PackedCell& a, const PackedCell& b) { return (a <=> b) < 0; });
+  radix_sort(cells, 128);
+  CHECK(std::ranges::equal(cells, expected, [](const auto& a, const auto& b) { return a.index == b.index; }));
 }
 
 TEST_CASE("efficiency: the published least-squares limit; likelihood recovers its own curve") {
