@@ -1,16 +1,19 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <optional>
 
+#include "areas.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
 #include "cluster/world.hpp"
 #include "compute/parallel.hpp"
 #include "farm.hpp"
 #include "io/plot.hpp"
+#include "partition.hpp"
 #include "report.hpp"
 #include "study.hpp"
 
@@ -36,6 +39,7 @@ struct Options {
   int patience = 40, cooldown = 0;
   std::vector<int> milestones;
   bool trace = false;
+  std::string areas, area_method = "auto";
 };
 
 dpf::FirstOrderOptions first_order_options(const Options& options) {
@@ -150,14 +154,75 @@ void write_history(h5::Output& file, const std::vector<dpf::Iteration>& trace) {
   file.column("/history/rel_mismatch", relative, {.units = "1", .long_name = "relative mismatch", .dims = {"step"}});
 }
 
-void solve_one(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, double read_time) {
+// Area of every node: by bisection into a number of areas, or from a column of /grid.
+std::vector<int> areas_of(const Options& options, const dpf::LoadedGrid& input, const dpf::Network& network) {
+  const dpf::Grid& grid = input.grid;
+  int parts = 0;
+  const char *begin = options.areas.data(), *end = begin + options.areas.size();
+  if (const auto number = std::from_chars(begin, end, parts); number.ec == std::errc() && number.ptr == end) {
+    if (parts < 1) throw usage_error("--areas: expected 1 or more areas, found {}", parts);
+    return dpf::bisect(network.pattern, parts);
+  }
+  if (options.areas == "bus/area" || options.areas == "bus/zone") {
+    const auto& column = options.areas == "bus/area" ? grid.bus.area : grid.bus.zone;
+    return dpf::areas_of(network, std::vector<double>(column.begin(), column.end()));
+  }
+  if (!input.file || !input.file->exists("/grid/" + options.areas))
+    throw usage_error("--areas: expected a number or a dataset of /grid, found \"{}\"", options.areas)
+        .with_hint("bus/area and bus/zone are always there");
+  return dpf::areas_of(
+      network,
+      input.file->read<double>("/grid/" + options.areas, {.axes = {"bus"}, .shape = {grid.bus.size()}, .finite = true})
+          .values);
+}
+
+// All ranks solve their areas; the flows that follow are the first rank's work.
+dpf::AreaSolution solve_areas(const Options& options, const cluster::Communicator& world, const dpf::LoadedGrid& input,
+                              const dpf::Network& network) {
+  if (options.q_limits != "off" || options.slack != "single")
+    throw usage_error("--areas goes without --qlim and with --slack single");
+  const dpf::Problem problem = dpf::problem_of(network);
+  return dpf::solve_areas(problem, dpf::starting_point(input.grid, problem, start_of(options.init)),
+                          areas_of(options, input, network),
+                          {.method = dpf::area_method_of(options.area_method),
+                           .tolerance = options.tolerance,
+                           .max_iterations = options.max_iterations,
+                           .memory = options.memory.value_or(6),
+                           .trace = options.trace || !options.plot_convergence.empty()},
+                          world);
+}
+
+dpf::Outcome outcome_of(const dpf::Grid& grid, const dpf::Network& network, dpf::Solution&& solution) {
+  dpf::Outcome out;
+  const dpf::Problem problem = dpf::problem_of(network);
+  const std::vector<dpf::Complex> v = dpf::phasors(solution.state);
+  std::vector<dpf::Complex> s(v.size());
+  dpf::injections(problem, v, s);
+  out.flows = dpf::flows(grid, problem, solution.state, v, s, {}, true);
+  std::vector<double> f(2 * v.size());
+  out.measured = dpf::measure(problem, f, dpf::mismatch(problem, solution.state, s, f));
+  solution.max_mismatch = out.measured.max_mismatch;
+  solution.worst_node =
+      static_cast<int>(std::ranges::max_element(f, {}, [](double x) { return std::abs(x); }) - f.begin()) / 2;
+  out.solution = std::move(solution);
+  out.path = dpf::Path::other;
+  out.lost_load_mw = network.lost_load_mw;
+  return out;
+}
+
+void solve_one(const Options& options, cli::Session& session, const cluster::Communicator& world,
+               const dpf::LoadedGrid& input, double read_time) {
   const dpf::Grid& grid = input.grid;
   auto clock = Clock::now();
   const dpf::Network network = network_of(options, session, grid);
   dpf::MethodOptions method = method_options(options, "nr");
   method.check = method.branches = true;       // the highest loadings are printed
   method.memory = options.memory.value_or(6);  // one state starts further away than the scenarios round a base case
-  const dpf::Outcome out = dpf::Desk(grid, network, method).solve(dpf::OperatingPoint(grid));
+  std::optional<dpf::AreaSolution> by_areas;
+  if (!options.areas.empty()) by_areas = solve_areas(options, world, input, network);
+  if (!world.root()) return;
+  const dpf::Outcome out = by_areas ? outcome_of(grid, network, std::move(by_areas->solution))
+                                    : dpf::Desk(grid, network, method).solve(dpf::OperatingPoint(grid));
   const dpf::Solution& solution = out.solution;
   const dpf::Flows& result = out.flows;
   const double solve_time = seconds_since(clock);
@@ -189,7 +254,14 @@ void solve_one(const Options& options, cli::Session& session, const dpf::LoadedG
   auto& summary = session.summary;
   const std::int64_t worst_bus = grid.bus.id[network.bus_of_node[solution.worst_node]];
   dpf::summarise_grid(session, grid, network);
-  summary.add("method", dpf::name(method.method));
+  summary.add("method", by_areas ? "areas, " + dpf::name(by_areas->method) : dpf::name(method.method));
+  if (by_areas) {
+    summary.add("areas", by_areas->areas);
+    summary.add("factors", by_areas->factors);
+    if (by_areas->boundary > 0) summary.add("boundary buses", by_areas->boundary);
+    if (by_areas->inner_iterations > 0) summary.add("iterations of GMRES", by_areas->inner_iterations);
+    if (world.size() > 1) summary.add("ranks", world.size());
+  }
   if (options.slack != "single") summary.add("distributed slack", solution.state.lambda[0] * grid.base_mva, "MW");
   summary.add("status", dpf::name(solution.status));
   summary.add("iterations", solution.iterations);
@@ -573,6 +645,10 @@ void solve(const Options& options, cli::Session& session, const cluster::Communi
     source = dpf::ScenarioSource::in(*input.file, input.grid, options.area);
   const double read_time = seconds_since(clock);
   const bool many = source && source->count() > 0;
+  if (many && !options.areas.empty())
+    throw usage_error("--areas goes with one state, and there are {} scenarios", source->count());
+  if (!options.areas.empty() && options.method != "auto")
+    throw usage_error("--areas has methods of its own: see --area-method");
   const dpf::Method method = method_options(options, many ? "chord" : "nr").method;
   const bool traced = method != dpf::Method::chord && method != dpf::Method::lm && method != dpf::Method::dc;
   if (!options.plot_convergence.empty() && (many || !traced))
@@ -581,8 +657,8 @@ void solve(const Options& options, cli::Session& session, const cluster::Communi
         "fdxb, fdbx, gs, bfs, adam, rmsprop, sgd");
   if (many)
     solve_many(options, session, world, input, std::move(*source), read_time);
-  else if (world.root())
-    solve_one(options, session, input, read_time);
+  else if (world.root() || !options.areas.empty())
+    solve_one(options, session, world, input, read_time);
 }
 
 }  // namespace
@@ -671,6 +747,14 @@ int main(int argc, char** argv) {
             &options.slack,
             "who balances the losses: the reference bus, or all generators by participation factor (else headroom); file: by the participation factors of the file",
             {.choices = {"single", "distributed", "file"}}},
+           {"--areas",
+            &options.areas,
+            "solve one large grid area by area, ranks sharing the areas: a number of areas to cut it into, or a dataset of /grid that numbers them, as bus/area",
+            {.value_name = "N|DATASET"}},
+           {"--area-method",
+            &options.area_method,
+            "anderson: factors of the areas alone, accelerated (weak ties); schur: Newton by the Schur complement of the buses between areas (strong ties, few); krylov: Newton by GMRES(30) with those factors (strong ties, many); auto: by ties and sizes",
+            {.choices = {"auto", "anderson", "schur", "krylov"}}},
            {"--plot",
             &options.plot,
             "picture of the voltage profile, or of the envelope over the scenarios (.png, .svg)",

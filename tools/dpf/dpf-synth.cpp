@@ -20,7 +20,7 @@ struct Options {
   double dt = 300, start_day = 0, sigma = -1, correlation = 0, low = 1, high = 1, tie_r = 0, tie_x = 0.1, missing = 0,
          outliers = 0;
   double wind = 0, solar = 0, coverage = 0.2, length = 0;
-  std::string tie_kind = "ring", dispatch = "proportional";
+  std::string tie_kind = "ring", dispatch = "proportional", references = "one";
 };
 
 void summarise(cli::Session& session, const dpf::Grid& grid) {
@@ -141,7 +141,7 @@ void make(const Options& options, cli::Session& session) {
   if (options.kind == "supergrid")
     return write_grid_only(options, session,
                            dpf::super_grid(input.grid, options.copies, options.ties, ties_of(options.tie_kind),
-                                           options.tie_r, options.tie_x, session.seed),
+                                           options.tie_r, options.tie_x, session.seed, options.references == "each"),
                            input.file ? &*input.file : nullptr);
   if (options.kind == "measure") return measure(options, session, input);
   make_scenarios(options, session, input);
@@ -216,6 +216,10 @@ int main(int argc, char** argv) {
             &options.tie_kind,
             "which copies are joined",
             {.choices = {"random", "ring", "grid2d", "tree"}}},
+           {"--references",
+            &options.references,
+            "reference buses of a supergrid: that of the first copy, or one in each",
+            {.choices = {"one", "each"}}},
            {"--tie-r", &options.tie_r, "series resistance of a tie", {.unit = "pu"}},
            {"--tie-x", &options.tie_x, "series reactance of a tie", {.unit = "pu"}}},
       .examples =

@@ -67,8 +67,9 @@ FactorPattern symbolic_factor(const Pattern& pattern) {
   return out;
 }
 
-BlockFactor::BlockFactor(const Pattern& pattern)
+BlockFactor::BlockFactor(const Pattern& pattern, int pivots)
     : pattern_(&pattern),
+      pivots_(pivots < 0 ? pattern.rows() : pivots),
       symbolic_(symbolic_factor(pattern)),
       values_(symbolic_.filled.column.size()),
       inverse_(static_cast<std::size_t>(pattern.rows())),
@@ -83,15 +84,17 @@ bool BlockFactor::factor(std::span<const Block> a) {
       work_[filled.column[s]] = {};
     for (int s = given.start[i]; s < given.start[i + 1]; ++s)
       work_[given.column[s]] = a[s];
-    for (int s = filled.start[i]; s < filled.diagonal[i]; ++s) {
+    int s = filled.start[i];
+    for (; s < filled.diagonal[i] && filled.column[s] < pivots_; ++s) {
       const int j = filled.column[s];
       const Block multiplier = product(work_[j], inverse_[j]);
       values_[s] = multiplier;
       for (int u = filled.diagonal[j] + 1; u < filled.start[j + 1]; ++u)
         subtract_product(work_[filled.column[u]], multiplier, values_[u]);
     }
-    for (int s = filled.diagonal[i]; s < filled.start[i + 1]; ++s)
+    for (; s < filled.start[i + 1]; ++s)
       values_[s] = work_[filled.column[s]];
+    if (i >= pivots_) continue;
     const Block& d = work_[i];
     const double determinant = d[0] * d[3] - d[1] * d[2];
     const double scale = std::abs(d[0] * d[3]) + std::abs(d[1] * d[2]);
@@ -103,11 +106,15 @@ bool BlockFactor::factor(std::span<const Block> a) {
 }
 
 void BlockFactor::solve(std::span<double> x) const {
+  eliminate(x);
+  substitute(x);
+}
+
+void BlockFactor::eliminate(std::span<double> x) const {
   const Pattern& filled = symbolic_.filled;
-  const int n = filled.rows();
-  for (int i = 0; i < n; ++i) {
+  for (int i = 0; i < filled.rows(); ++i) {
     double x0 = x[2 * i], x1 = x[2 * i + 1];
-    for (int s = filled.start[i]; s < filled.diagonal[i]; ++s) {
+    for (int s = filled.start[i]; s < filled.diagonal[i] && filled.column[s] < pivots_; ++s) {
       const Block& v = values_[s];
       const double y0 = x[2 * filled.column[s]], y1 = x[2 * filled.column[s] + 1];
       x0 -= v[0] * y0 + v[1] * y1;
@@ -116,7 +123,11 @@ void BlockFactor::solve(std::span<double> x) const {
     x[2 * i] = x0;
     x[2 * i + 1] = x1;
   }
-  for (int i = n - 1; i >= 0; --i) {
+}
+
+void BlockFactor::substitute(std::span<double> x) const {
+  const Pattern& filled = symbolic_.filled;
+  for (int i = pivots_ - 1; i >= 0; --i) {
     double x0 = x[2 * i], x1 = x[2 * i + 1];
     for (int s = filled.diagonal[i] + 1; s < filled.start[i + 1]; ++s) {
       const Block& v = values_[s];

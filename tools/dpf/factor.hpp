@@ -26,11 +26,15 @@ FactorPattern symbolic_factor(const Pattern& pattern);
 /// Numeric factors. `factor` may be called any number of times for matrices on the same pattern.
 class BlockFactor {
  public:
-  explicit BlockFactor(const Pattern& pattern);
+  /// Only the first `pivots` nodes are eliminated (negative: all): the rows and columns of the others then hold their
+  /// Schur complement, and `solve` is not for them.
+  explicit BlockFactor(const Pattern& pattern, int pivots = -1);
 
   /// Row by row elimination. Returns false if a diagonal block is singular to working precision.
   bool factor(std::span<const Block> values);
   void solve(std::span<double> x) const;             ///< x of length 2 n: right-hand side in, solution out
+  void eliminate(std::span<double> x) const;         ///< first half of it: L^-1, also of the rows without pivot
+  void substitute(std::span<double> x) const;        ///< second half: U^-1, given the unknowns without pivot
   void solve_transposed(std::span<double> x) const;  ///< with the transposed matrix
   /// Number of negative determinants of pivot blocks is odd: the sign of det J is negative.
   bool negative_determinant() const { return negative_; }
@@ -41,6 +45,7 @@ class BlockFactor {
 
  private:
   const Pattern* pattern_;
+  int pivots_;
   FactorPattern symbolic_;
   std::vector<Block> values_, inverse_, work_;
   bool negative_ = false;

@@ -1,6 +1,7 @@
 #include "mismatch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -17,6 +18,26 @@ bool angle_is_free(NodeType type) {
 }
 bool magnitude_is_free(NodeType type) {
   return type == NodeType::pq;
+}
+
+}  // namespace
+
+namespace {
+
+Complex injection(const Problem& problem, std::span<const Complex> v, int i) {
+  const Pattern& pattern = problem.network->pattern;
+  Complex current = 0;
+  for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k)
+    current += times(problem.y[k], v[pattern.column[k]]);
+  return times(v[i], std::conj(current));
+}
+
+// The two equations of node i, 0 where an unknown is fixed.
+std::array<double, 2> balance(const Problem& problem, std::span<const double> lambda, int i, double vm, Complex s) {
+  Complex left = s + dependent_load(problem, i, vm) - Complex(problem.p[i], problem.q[i]);
+  if (!problem.slack_weight.empty()) left -= problem.slack_weight[i] * lambda[problem.network->island[i]];
+  const bool p_counts = angle_is_free(problem.type[i]) || !problem.slack_weight.empty();
+  return {p_counts ? left.real() : 0, magnitude_is_free(problem.type[i]) ? left.imag() : 0};
 }
 
 }  // namespace
@@ -54,13 +75,8 @@ std::vector<Complex> phasors(const State& state) {
 }
 
 void injections(const Problem& problem, std::span<const Complex> v, std::span<Complex> s) {
-  const Pattern& pattern = problem.network->pattern;
-  for (int i = 0; i < pattern.rows(); ++i) {
-    Complex current = 0;
-    for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k)
-      current += times(problem.y[k], v[pattern.column[k]]);
-    s[i] = times(v[i], std::conj(current));
-  }
+  for (int i = 0; i < problem.network->nodes(); ++i)
+    s[i] = injection(problem, v, i);
 }
 
 void injections(const Problem& problem, const State& state, std::span<Complex> s) {
@@ -77,16 +93,23 @@ double mismatch(const Problem& problem, const State& state, std::span<const Comp
   const int n = problem.network->nodes();
   double worst = 0;
   for (int i = 0; i < n; ++i) {
-    Complex left = s[i] + dependent_load(problem, i, state.vm[i]) - Complex(problem.p[i], problem.q[i]);
-    if (!problem.slack_weight.empty()) left -= problem.slack_weight[i] * state.lambda[problem.network->island[i]];
-    const bool p_counts = angle_is_free(problem.type[i]) || !problem.slack_weight.empty();
-    f[2 * i] = p_counts ? left.real() : 0;
-    f[2 * i + 1] = magnitude_is_free(problem.type[i]) ? left.imag() : 0;
-    worst = std::max({worst, std::abs(f[2 * i]), std::abs(f[2 * i + 1])});
-    if (!(std::abs(f[2 * i]) + std::abs(f[2 * i + 1]) < std::numeric_limits<double>::infinity()))
+    const auto [p, q] = balance(problem, state.lambda, i, state.vm[i], s[i]);
+    f[2 * i] = p;
+    f[2 * i + 1] = q;
+    worst = std::max({worst, std::abs(p), std::abs(q)});
+    if (!(std::abs(p) + std::abs(q) < std::numeric_limits<double>::infinity()))
       return std::numeric_limits<double>::infinity();
   }
   return worst;
+}
+
+void mismatch_rows(const Problem& problem, std::span<const Complex> v, std::span<const double> vm, int first, int last,
+                   std::span<double> f) {
+  for (int i = first; i < last; ++i) {
+    const auto [p, q] = balance(problem, {}, i, vm[i], injection(problem, v, i));
+    f[2 * (i - first)] = p;
+    f[2 * (i - first) + 1] = q;
+  }
 }
 
 double mismatch(const Problem& problem, const State& state, std::span<double> f) {
@@ -115,34 +138,44 @@ bool within(std::span<const double> f, std::span<const double> floor, double tol
 
 // With S_ij = V_i conj(Y_ij V_j): dS_i/dtheta_j = -j S_ij, dS_i/dlnV_j = S_ij for j != i, and on the diagonal
 // dS_i/dtheta_i = j (S_i - S_ii), dS_i/dlnV_i = S_i + S_ii.
-void jacobian(const Problem& problem, const State& state, std::span<Block> a) {
+Block jacobian_block(const Problem& problem, int i, int j, Complex s) {
+  const bool p_row = angle_is_free(problem.type[i]), q_row = magnitude_is_free(problem.type[i]);
+  const bool angle = angle_is_free(problem.type[j]), magnitude = magnitude_is_free(problem.type[j]);
+  return {p_row && angle ? s.imag() : 0, p_row && magnitude ? s.real() : 0, q_row && angle ? -s.real() : 0,
+          q_row && magnitude ? s.imag() : 0};
+}
+
+void jacobian_rows(const Problem& problem, std::span<const Complex> v, std::span<const double> vm, int first, int last,
+                   std::span<Block> a) {
   const Pattern& pattern = problem.network->pattern;
-  const std::vector<Complex> v = phasors(state);
-  for (int i = 0; i < pattern.rows(); ++i) {
+  const int offset = pattern.start[first];
+  for (int i = first; i < last; ++i) {
     const bool p_row = angle_is_free(problem.type[i]), q_row = magnitude_is_free(problem.type[i]);
-    Complex total = 0;
+    Complex total = 0, own = 0;
     for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k) {
       const int j = pattern.column[k];
       const Complex s = times(v[i], std::conj(times(problem.y[k], v[j])));
       total += s;
-      const bool angle = angle_is_free(problem.type[j]), magnitude = magnitude_is_free(problem.type[j]);
-      a[k] = {p_row && angle ? s.imag() : 0, p_row && magnitude ? s.real() : 0, q_row && angle ? -s.real() : 0,
-              q_row && magnitude ? s.imag() : 0};
-      if (j == i) a[k] = {s.real(), s.imag(), 0, 0};  // S_ii, until the row's sum is known
+      if (j == i)
+        own = s;
+      else
+        a[k - offset] = jacobian_block(problem, i, j, s);
     }
-    Block& d = a[pattern.diagonal[i]];
-    const Complex own(d[0], d[1]);
     Complex change;  // of the dependent load with ln|V|
     if (!problem.zip.empty()) {
       const VoltageDependence& z = problem.zip[i];
-      const double vm = state.vm[i];
-      change = {(z.p_current + 2 * z.p_impedance * vm) * vm, (z.q_current + 2 * z.q_impedance * vm) * vm};
+      change = {(z.p_current + 2 * z.p_impedance * vm[i]) * vm[i], (z.q_current + 2 * z.q_impedance * vm[i]) * vm[i]};
     }
     const Complex to_magnitude = total + own + change;
+    Block& d = a[pattern.diagonal[i] - offset];
     d = {-(total.imag() - own.imag()), to_magnitude.real(), total.real() - own.real(), to_magnitude.imag()};
     if (!p_row) d[0] = 1, d[1] = d[2] = 0;
     if (!q_row) d[3] = 1, d[1] = d[2] = 0;
   }
+}
+
+void jacobian(const Problem& problem, const State& state, std::span<Block> a) {
+  jacobian_rows(problem, phasors(state), state.vm, 0, problem.network->nodes(), a);
 }
 
 void apply_step(State& state, std::span<const double> dx, double scale) {

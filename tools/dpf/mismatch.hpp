@@ -49,6 +49,10 @@ double mismatch(const Problem& problem, const State& state, std::span<double> f)
 /// The same from injections that are known already.
 double mismatch(const Problem& problem, const State& state, std::span<const Complex> s, std::span<double> f);
 
+/// Rows of nodes [first, last) alone, from phasors, without distributed slack; `f` has 2 (last - first) entries.
+void mismatch_rows(const Problem& problem, std::span<const Complex> v, std::span<const double> vm, int first, int last,
+                   std::span<double> f);
+
 /// Rows of floor_i = 8 eps |V_i| sum_j |Y_ij||V_j|: what rounding alone may leave in F (length n).
 std::vector<double> rounding_floor(const Problem& problem, const State& state);
 
@@ -57,6 +61,12 @@ bool within(std::span<const double> f, std::span<const double> floor, double tol
 
 /// dF/dx by blocks on the network's pattern. Fixed unknowns have a unit diagonal and nothing else in row and column.
 void jacobian(const Problem& problem, const State& state, std::span<Block> a);
+
+/// Block rows [first, last) alone; `a` begins with the entries of row `first`.
+void jacobian_rows(const Problem& problem, std::span<const Complex> v, std::span<const double> vm, int first, int last,
+                   std::span<Block> a);
+/// Block (i, j), i != j, from S_ij = V_i conj(Y_ij V_j).
+Block jacobian_block(const Problem& problem, int i, int j, Complex s);
 
 /// x + scale dx, with |d ln V| limited to 0.3 and |d angle| to 1 rad.
 void apply_step(State& state, std::span<const double> dx, double scale = 1);

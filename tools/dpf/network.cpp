@@ -326,9 +326,12 @@ void assemble_admittance(Network& network, const Grid& grid) {
     network.y[s.tf] += a.tf;
     network.y[s.tt] += a.tt;
   }
+  network.shunt.assign(network.type.size(), 0.0);
   for (std::size_t i = 0; i < grid.bus.size(); ++i)
     if (const int k = network.node_of_bus[i]; k >= 0)
-      network.y[network.pattern.diagonal[k]] += Complex(grid.bus.gs[i], grid.bus.bs[i]) / grid.base_mva;
+      network.shunt[k] += Complex(grid.bus.gs[i], grid.bus.bs[i]) / grid.base_mva;
+  for (std::size_t k = 0; k < network.type.size(); ++k)
+    network.y[network.pattern.diagonal[k]] += network.shunt[k];
 }
 
 Network build_network(const Grid& grid, const NetworkOptions& options) {

@@ -62,6 +62,7 @@ struct Network {
   // ---- admittance ----
   Pattern pattern;
   std::vector<Complex> y;                    ///< by the positions of `pattern`
+  std::vector<Complex> shunt;                ///< of each node, pu; it is in `y` too
   std::vector<BranchAdmittance> admittance;  ///< by file row, zero if out of service
   std::vector<BranchSlots> slots;            ///< by file row, -1 if out of service or fused
 

@@ -221,7 +221,8 @@ Grid ring_grid(int buses, std::uint64_t seed) {
   return grid;
 }
 
-Grid super_grid(const Grid& grid, int copies, int ties, Ties kind, double r, double x, std::uint64_t seed) {
+Grid super_grid(const Grid& grid, int copies, int ties, Ties kind, double r, double x, std::uint64_t seed,
+                bool own_references) {
   if (copies < 1) throw usage_error("a super-grid needs at least one copy, {} asked for", copies);
   const std::int64_t stride = *std::ranges::max_element(grid.bus.id) + 1;
   if (stride > std::numeric_limits<std::int64_t>::max() / copies)
@@ -235,7 +236,8 @@ Grid super_grid(const Grid& grid, int copies, int ties, Ties kind, double r, dou
   const auto same = [](const auto& value, int) { return value; };
   const auto renumbered = [stride](std::int64_t id, int c) { return id + c * stride; };
   repeat(out.bus.id, grid.bus.id, renumbered);
-  repeat(out.bus.type, grid.bus.type, [](std::int8_t type, int) { return type == 3 ? std::int8_t{2} : type; });
+  repeat(out.bus.type, grid.bus.type,
+         [&](std::int8_t type, int) { return type == 3 && !own_references ? std::int8_t{2} : type; });
   for (const auto member : {&Buses::pd, &Buses::qd, &Buses::gs, &Buses::bs, &Buses::vm, &Buses::va, &Buses::base_kv,
                             &Buses::vmax, &Buses::vmin})
     repeat(out.bus.*member, grid.bus.*member, same);

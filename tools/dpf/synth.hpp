@@ -43,9 +43,10 @@ void monte_carlo_point(const Grid& grid, const MonteCarloOptions& options, std::
 /// from them, so the voltages in the file are the solution. Mean degree about 2.7, lognormal r/x, some transformers.
 Grid ring_grid(int buses, std::uint64_t seed);
 
-/// `copies` of a grid joined by `ties` pi lines a copy of the given impedance. The copies keep one reference: those of
-/// the others become PV buses. `area` holds the copy number, from 1.
+/// `copies` of a grid joined by `ties` pi lines a copy of the given impedance. Either the copies keep one reference and
+/// those of the others become PV buses, or each keeps its own. `area` holds the copy number, from 1.
 enum class Ties { random, ring, grid2d, tree };
-Grid super_grid(const Grid& grid, int copies, int ties, Ties kind, double r, double x, std::uint64_t seed);
+Grid super_grid(const Grid& grid, int copies, int ties, Ties kind, double r, double x, std::uint64_t seed,
+                bool own_references = false);
 
 }  // namespace fachwerk::dpf
