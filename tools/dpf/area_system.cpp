@@ -106,7 +106,12 @@ void AreaSystem::find_neighbours() {
 }
 
 void AreaSystem::each_area(const std::function<void(int)>& body) const {
-  compute::parallel_tasks(own_.count, [&](std::size_t i) { body(static_cast<int>(own_.begin + i)); });
+  constexpr std::size_t worth_threads = 10000;  // below, starting them costs more than they save
+  if (size() < worth_threads)
+    for (std::size_t i = 0; i < own_.count; ++i)
+      body(static_cast<int>(own_.begin + i));
+  else
+    compute::parallel_tasks(own_.count, [&](std::size_t i) { body(static_cast<int>(own_.begin + i)); });
 }
 
 std::vector<double> AreaSystem::gather(std::size_t width,

@@ -34,7 +34,7 @@ class AreaSystem {
   int first() const { return start_[own_.begin]; }
   int last() const { return start_[own_.end()]; }
   std::size_t size() const { return 2 * static_cast<std::size_t>(last() - first()); }
-  /// Runs `body(area)` for the areas of this rank, on all threads.
+  /// Runs `body(area)` for the areas of this rank, on all threads where there is enough to do.
   void each_area(const std::function<void(int)>& body) const;
 
   /// `width` numbers an area, added up in the order of the areas: the same bits with any number of ranks and threads.
