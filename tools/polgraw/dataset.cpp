@@ -80,12 +80,20 @@ void check_grid(const Grid& grid, const Band& band, const std::string& file) {
     if (grid.M[i] != 0) throw bad_input("{}:/grid/M: expected a lower triangular matrix", file);
 }
 
+namespace {
+void check_fftpad(const h5::Node& file, int fftpad) {
+  if (fftpad < 1 || fftpad > 64 || (fftpad & (fftpad - 1)) != 0)
+    throw bad_input("{}:/grid: expected fftpad 1, 2, 4, ..., found {}", file.name(), fftpad);
+}
+}  // namespace
+
 Grid read_grid(const h5::Node& file, const Band* band) {
   if (!file.is_dataset("/grid/M")) throw bad_input("{}: expected a grid (/grid/M)", file.name());
+  if (is_directed(file))
+    throw bad_input("{}: expected a grid of the whole sky, found one of a single position", file.name());
   Grid grid;
   grid.fftpad = static_cast<int>(file.number("/grid", "fftpad").value_or(1));
-  if (grid.fftpad < 1 || grid.fftpad > 64 || (grid.fftpad & (grid.fftpad - 1)) != 0)
-    throw bad_input("{}:/grid: expected fftpad 1, 2, 4, ..., found {}", file.name(), grid.fftpad);
+  check_fftpad(file, grid.fftpad);
   const auto matrix = [&](const std::string& path) {
     const auto array = file.read<double>(path, {.shape = {4, 4}, .finite = true});
     Matrix4 m;
@@ -97,6 +105,52 @@ Grid read_grid(const h5::Node& file, const Band* band) {
   if (file.is_dataset("/grid/M_unnormalised")) grid.unnormalised = matrix("/grid/M_unnormalised");
   if (band != nullptr) check_grid(grid, *band, file.name());
   return grid;
+}
+
+bool is_directed(const h5::Node& file) {
+  return file.is_dataset("/grid/M") && file.text("/grid", "axes").value_or("al1").find("al1") == std::string::npos;
+}
+
+void read_directed_grid(const h5::Node& file, const Band* band, Observation& o) {
+  const auto axes = file.text("/grid", "axes").value_or("");
+  if (axes != "omega,s" && axes != "omega,s,s2")
+    throw bad_input("{}:/grid: expected axes \"omega,s\" or \"omega,s,s2\" of a directed grid, found \"{}\"",
+                    file.name(), axes);
+  Grid grid;
+  Directed directed;
+  directed.second = axes != "omega,s";
+  const std::size_t n = directed.second ? 3 : 2;
+  const auto M = file.read<double>("/grid/M", {.shape = {n, n}, .finite = true});
+  const auto fisher = file.read<double>("/grid/fisher", {.shape = {n, n}, .finite = true});
+  grid.fftpad = static_cast<int>(file.number("/grid", "fftpad").value_or(1));
+  for (std::size_t i = 0; i < 4; ++i)
+    grid.M[5 * i] = grid.fisher[5 * i] = 1;
+  for (std::size_t i = 0; i < 2; ++i)
+    for (std::size_t k = 0; k < 2; ++k) {
+      grid.M[4 * i + k] = M.values[n * i + k];
+      grid.fisher[4 * i + k] = fisher.values[n * i + k];
+    }
+  if (directed.second) {
+    std::copy_n(M.values.begin() + 6, 3, directed.row.begin());
+    if (directed.row[2] == 0 || M.values[2] != 0 || M.values[5] != 0)
+      throw bad_input("{}:/grid/M: expected a lower triangular matrix, its diagonal without zeros", file.name());
+  }
+  const double alpha = need_number(file, "/grid", "alpha"), delta = need_number(file, "/grid", "delta");
+  if (!(std::abs(delta) <= pi / 2)) throw bad_input("{}:/grid: expected delta in +-pi/2, found {}", file.name(), delta);
+  directed.sky = make_sky(alpha, delta);
+  check_fftpad(file, grid.fftpad);
+  if (band != nullptr) check_grid(grid, *band, file.name());
+  o.grid = grid;
+  o.directed = directed;
+}
+
+void read_sun(const h5::Node& file, Observation& observation) {
+  for (auto& series : observation.detectors) {
+    const std::string path = "/" + series.site.name + "/ephem/sun_ssb";
+    if (!file.is_dataset(path))
+      throw bad_input("{}:{}: expected the Sun's position for the Shapiro delay", file.name(), path);
+    series.ephemeris.sun = read_vectors(file, path, observation.band.N, observation.band.dt);
+  }
 }
 
 void write_grid(h5::Output& file, const GridMatrices& grid, const GridQuality& quality) {
@@ -176,7 +230,11 @@ Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::strin
                       first.site.name, d.site.name, turn / earth_rotation);
   }
   if (file.is_dataset("/grid/M")) {
-    o.grid = read_grid(file, needs == Needs::data ? &o.band : nullptr);
+    const Band* band = needs == Needs::data ? &o.band : nullptr;
+    if (is_directed(file))
+      read_directed_grid(file, band, o);
+    else
+      o.grid = read_grid(file, band);
     frame.has_grid = true;
   }
   return frame;
@@ -326,7 +384,8 @@ TriggerSet read_triggers(const h5::Node& file) {
   };
   const auto s = real("s"), delta = real("delta"), alpha = real("alpha"), snr = real("snr");
   const auto pm = integer("pm"), mm = integer("mm"), nn = integer("nn"), ss = integer("ss"), k = integer("k"),
-             source = integer("source");
+             tt = integer("tt"), source = integer("source");
+  const auto s2 = file.is_dataset("/triggers/s2") ? real("s2") : std::vector<double>{};
   const auto frame = file.column<double>("/sources/frame");
   const auto of_source = [&](const char* name) {
     return file.column<double>("/sources/" + std::string(name), frame.size(), true);
@@ -345,7 +404,8 @@ TriggerSet read_triggers(const h5::Node& file) {
     if (source[i] < 0 || static_cast<std::size_t>(source[i]) >= set.sources.size())
       throw bad_input("{}:/triggers/source: row {}: expected 0..{}, found {}", file.name(), i,
                       set.sources.empty() ? 0 : set.sources.size() - 1, source[i]);
-    set.triggers.push_back({omega[i], s[i], delta[i], alpha[i], snr[i], pm[i], mm[i], nn[i], ss[i], k[i]});
+    set.triggers.push_back(
+        {omega[i], s[i], delta[i], alpha[i], snr[i], pm[i], mm[i], nn[i], ss[i], k[i], tt[i], s2.empty() ? 0 : s2[i]});
   }
   set.source.assign(source.begin(), source.end());
   return set;

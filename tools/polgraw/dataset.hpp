@@ -33,6 +33,13 @@ void write_frame(h5::Output& file, const Frame& frame);
 
 /// /grid of a file; its first vector must be 2 pi / (fftpad nfft) if `band` is given.
 Grid read_grid(const h5::Node& file, const Band* band);
+/// Whether a file's /grid is of one sky position (attribute axes without al1, al2).
+bool is_directed(const h5::Node& file);
+/// Such a grid, (D,D) for the axes omega, s and perhaps s2, with its attributes alpha, delta: into the observation's
+/// grid and `directed`.
+void read_directed_grid(const h5::Node& file, const Band* band, Observation& observation);
+/// /DET/ephem/sun_ssb of all detectors: from then on the Shapiro delay is part of the signal's.
+void read_sun(const h5::Node& file, Observation& observation);
 void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,
                 const std::string& algorithm);
 /// A grid of other parameters (GridOf of lattice.hpp), as dense n x n matrices; `axes` names its columns: "omega,s",

@@ -224,7 +224,7 @@ struct DeviceEngine<Real>::State {
   using Standard = std::complex<Real>;
 
   struct Detector {
-    Buffer<double> x, y, z, delay;
+    Buffer<double> x, y, z, delay, sky_delay;
     Buffer<Real> cos_sidereal, sin_sidereal, data;
   };
 
@@ -252,7 +252,7 @@ struct DeviceEngine<Real>::State {
     if (plan->settings_.norm == Norm::median) throw std::invalid_argument("DeviceEngine: no medians");
     for (const auto& from : plan->detectors_)
       detectors.push_back({upload(device, from.x), upload(device, from.y), upload(device, from.z),
-                           upload(device, from.delay), upload(device, from.cos_sidereal),
+                           upload(device, from.delay), Buffer<double>{}, upload(device, from.cos_sidereal),
                            upload(device, from.sin_sidereal), upload(device, from.data)});
     std::vector<std::size_t> begin{0};
     std::vector<unsigned> of;
@@ -280,7 +280,7 @@ struct DeviceEngine<Real>::State {
                            here.x.data(),
                            here.y.data(),
                            here.z.data(),
-                           here.delay.data(),
+                           p.sun_ ? here.sky_delay.data() : here.delay.data(),
                            here.cos_sidereal.data(),
                            here.sin_sidereal.data(),
                            here.data.data(),
@@ -349,8 +349,12 @@ void DeviceEngine<Real>::set_sky(const SkyPoint& point) {
   const auto& p = *s.plan;
   s.point = point;
   const auto n = point.sky.direction();
-  const auto& first = p.detectors_.front();
-  s.shift_origin = n[0] * first.x[0] + n[1] * first.y[0] + n[2] * first.z[0] + first.delay[0];
+  std::vector<double> delay;
+  for (std::size_t d = 0; p.sun_ && d < s.detectors.size(); ++d) {
+    p.sky_delay(d, n, delay);
+    s.detectors[d].sky_delay = upload(s.device, delay);
+  }
+  s.shift_origin = p.shift_origin(n);
   s.Y = compute::Buffer<std::complex<Real>>::zeros(s.device, 2 * p.outputs_);
   AntennaSums sums;
   for (std::size_t d = 0; d < s.detectors.size(); ++d) {
@@ -383,9 +387,8 @@ std::vector<std::vector<Candidate>> DeviceEngine<Real>::candidates(int first, in
   const auto n = static_cast<std::size_t>(count);
   std::vector<Chirp> chirps;
   for (int ss = first; ss < first + count; ++ss) {
-    const double spindown = spindown_of(grid, ss, s.point.nn, s.point.mm);
-    chirps.push_back({(spindown_offset(grid, ss) + 2 * spindown * s.shift_origin) / (2 * pi), spindown / (2 * pi),
-                      p.step_, p.margin_});
+    chirps.push_back(
+        p.chirp(spindown_offset(grid, ss, s.point), spindown_of(grid, ss, s.point), s.point.second.s2, s.shift_origin));
   }
   const std::vector<long long> offsets(n, -static_cast<long long>(p.centre_bin_) * grid.fftpad);
   const auto on_device = upload(s.device, chirps);

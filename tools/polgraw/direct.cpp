@@ -58,8 +58,9 @@ DirectSums DirectStatistic::detector(std::size_t d, const SignalPoint& point) co
       out.sums.C += a * b;
       if (x == 0) continue;
       const auto& r = e.position[i];
-      const double shift =
-          n[0] * r[0] + n[1] * r[1] + n[2] * r[2] + (einstein_factor == 0 ? 0 : einstein_factor * e.einstein[i]);
+      const double shift = n[0] * r[0] + n[1] * r[1] + n[2] * r[2] +
+                           (einstein_factor == 0 ? 0 : einstein_factor * e.einstein[i]) -
+                           (e.sun.empty() ? 0 : shapiro_delay(r, e.sun[i], n, band.dt));
       const auto t = static_cast<double>(i);
       const double phase = point.omega * (t + shift) + point.s * t * t + (oms + 2 * point.s * t) * shift +
                            point.s2 * t * t * (t + 3 * shift);

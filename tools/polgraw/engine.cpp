@@ -57,6 +57,7 @@ template <class Real>
 EnginePlan<Real>::EnginePlan(const Observation& observation, const SearchSettings& settings,
                              const EngineSettings& engine)
     : observation_(&observation),
+      sun_(std::ranges::any_of(observation.detectors, [](const Series& d) { return !d.ephemeris.sun.empty(); })),
       settings_(settings),
       engine_(engine),
       kernels_(&best_kernels<Real>()),
@@ -111,6 +112,28 @@ EnginePlan<Real>::EnginePlan(const Observation& observation, const SearchSetting
 }
 
 template <class Real>
+std::span<const double> EnginePlan<Real>::sky_delay(std::size_t d, const Vector3& n, std::vector<double>& work) const {
+  const auto& delay = detectors_[d].delay;
+  const auto& e = observation_->detectors[d].ephemeris;
+  if (e.sun.empty()) {
+    if (sun_) work = delay;
+    return delay;
+  }
+  work.resize(delay.size());
+  for (std::size_t i = 0; i < delay.size(); ++i)
+    work[i] = delay[i] - shapiro_delay(e.position[i], e.sun[i], n, observation_->band.dt);
+  return work;
+}
+
+template <class Real>
+double EnginePlan<Real>::shift_origin(const Vector3& n) const {
+  double shift = 0;
+  const Series& first = observation_->detectors.front();
+  barycentric_shift(first.ephemeris, n, observation_->band.dt, settings_.einstein_in_axes, {&shift, 1});
+  return shift;
+}
+
+template <class Real>
 FastEngine<Real>::FastEngine(std::shared_ptr<const EnginePlan<Real>> plan)
     : plan_(std::move(plan)),
       work_(zeros(plan_->observation_->band.nfft * 2)),
@@ -134,15 +157,15 @@ void FastEngine<Real>::set_sky(const SkyPoint& point) {
   std::fill(Yb_.data(), Yb_.data() + Yb_.size(), std::complex<Real>{});
   const auto n = point.sky.direction();
   const std::size_t half = p.length_ / 2;
-  for (const auto& d : p.detectors_) {
-    const double shift = n[0] * d.x[0] + n[1] * d.y[0] + n[2] * d.z[0] + d.delay[0];
-    if (&d == &p.detectors_.front()) shift_origin_ = shift;
+  shift_origin_ = p.shift_origin(n);
+  for (std::size_t which = 0; which < p.detectors_.size(); ++which) {
+    const auto& d = p.detectors_[which];
     const auto modulation = d.modulation.at(point.sky.sin_d, point.sky.cos_d);
     Demodulation<Real> job{.N = band.N,
                            .x = d.x.data(),
                            .y = d.y.data(),
                            .z = d.z.data(),
-                           .delay_common = d.delay.data(),
+                           .delay_common = p.sky_delay(which, n, sky_delay_).data(),
                            .cos_sidereal = d.cos_sidereal.data(),
                            .sin_sidereal = d.sin_sidereal.data(),
                            .data = d.data.data(),
@@ -203,21 +226,20 @@ void FastEngine<Real>::form_series(int ss) {
   auto *xa = X_.data(), *xb = X_.data() + X_.size() / 2;
   // From one spindown number to the next the frequency grows by M4, here less whole bins.
   const double step_frequency = grid.M[4] - std::nearbyint(grid.M[4] / grid.M[0]) * grid.M[0];
-  const auto chirp = [&](double frequency, double s) {
-    return Chirp{(frequency + 2 * s * shift_origin_) / (2 * pi), s / (2 * pi), p.step_, p.margin_};
-  };
-  if (!valid_) p.kernels_->chirp(p.outputs_, chirp(step_frequency, grid.M[5]), real(table_.data()));
+  if (!valid_) p.kernels_->chirp(p.outputs_, p.chirp(step_frequency, grid.M[5], 0, shift_origin_), real(table_.data()));
   if (valid_ && ss == current_ + 1 && ss - anchored_ < p.engine_.anchor_interval) {
     p.kernels_->advance(p.outputs_, real(table_.data()), real(xa), real(xb));
   } else {
-    p.kernels_->anchor(p.outputs_, chirp(spindown_offset(grid, ss), spindown_of(grid, ss, point_.nn, point_.mm)),
-                       real(Ya_.data()), real(Yb_.data()), real(xa), real(xb));
+    p.kernels_->anchor(
+        p.outputs_,
+        p.chirp(spindown_offset(grid, ss, point_), spindown_of(grid, ss, point_), point_.second.s2, shift_origin_),
+        real(Ya_.data()), real(Yb_.data()), real(xa), real(xb));
     anchored_ = ss;
   }
   valid_ = true;
   current_ = ss;
-  const double frequency = spindown_offset(grid, anchored_) + (ss - anchored_) * step_frequency;
-  bin_offset_ = std::lround((spindown_offset(grid, ss) - frequency) / grid.M[0]) -
+  const double frequency = spindown_offset(grid, anchored_, point_) + (ss - anchored_) * step_frequency;
+  bin_offset_ = std::lround((spindown_offset(grid, ss, point_) - frequency) / grid.M[0]) -
                 static_cast<std::ptrdiff_t>(p.centre_bin_) * grid.fftpad;
 }
 

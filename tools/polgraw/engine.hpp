@@ -42,7 +42,18 @@ class EnginePlan {
     AmplitudeModulation modulation;
     double weight;  ///< 1 / sigma^2
   };
+  /// Phase after resampling, where t counts barycentric time from shift_0 on, without its constant: frequency t + s (t
+  /// + shift_0)^2 + s2 (t + shift_0)^3, the terms of s2 in shift_0^2 left out as in the signal's model.
+  Chirp chirp(double frequency, double s, double s2, double shift_origin) const {
+    return {(frequency + 2 * s * shift_origin) / (2 * pi), (s + 3 * s2 * shift_origin) / (2 * pi), s2 / (2 * pi), step_,
+            margin_};
+  }
+  /// Delay of detector d that is not n.r; `work` holds it where it depends on the direction (Shapiro).
+  std::span<const double> sky_delay(std::size_t d, const Vector3& n, std::vector<double>& work) const;
+  double shift_origin(const Vector3& n) const;  ///< shift_0: that of the first detector
+
   const Observation* observation_;
+  bool sun_;  ///< the Shapiro delay is taken
   SearchSettings settings_;
   EngineSettings engine_;
   const Kernels<Real>* kernels_;
@@ -85,7 +96,7 @@ class FastEngine {
   std::shared_ptr<const EnginePlan<Real>> plan_;
   compute::Buffer<std::complex<Real>> work_, nodes_, Ya_, Yb_, X_, spectrum_, table_;
   compute::Buffer<Real> F_;
-  std::vector<double> delay_;
+  std::vector<double> delay_, sky_delay_;
   std::vector<Real> sorted_;
   std::vector<Candidate> candidates_;
   SkyPoint point_;

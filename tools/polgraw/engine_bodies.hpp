@@ -104,7 +104,7 @@ FACHWERK_HD inline Demodulated<Real> demodulate_sample(const Demodulation<Real>&
 
 FACHWERK_HD inline double chirp_turns(const Chirp& chirp, std::size_t j) {
   const double t = double(int(j) * chirp.step - chirp.origin);
-  return t * (chirp.linear + chirp.quadratic * t);
+  return t * (chirp.linear + t * (chirp.quadratic + t * chirp.cubic));
 }
 
 /// Weights of the centred B-spline of odd degree D at fraction f of an interval, for the D + 1 nodes around it, by the

@@ -22,9 +22,10 @@ struct Demodulation {
   std::array<Real, 5> a, b;  ///< of AmplitudeModulation::AtDeclination
 };
 
-/// Quadratic phase exp(-2 pi i (linear t + quadratic t^2)), t = -origin, step - origin, 2 step - origin, ... in turns.
+/// Phase exp(-2 pi i (linear t + quadratic t^2 + cubic t^3)), t = -origin, step - origin, 2 step - origin, ..., in
+/// turns.
 struct Chirp {
-  double linear, quadratic;
+  double linear, quadratic, cubic;
   int step, origin;
 };
 

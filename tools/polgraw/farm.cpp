@@ -8,17 +8,42 @@
 
 namespace fachwerk::polgraw {
 
+SkyPoint task_point(const Observation& o, const Task& task) {
+  if (o.directed) return directed_point(*o.directed, o.obliquity, task.tt);
+  return *sky_point(o.grid, o.band, o.obliquity, task.hemisphere, task.nn, task.mm);
+}
+
+namespace {
+
+std::vector<Task> directed_tasks(const Observation& o, const Selection& selection, int source) {
+  std::vector<Task> tasks;
+  const auto seconds = second_range(*o.directed, selection.s2_min, selection.s2_max);
+  for (int tt = seconds.lo; tt <= seconds.hi; ++tt) {
+    const auto point = directed_point(*o.directed, o.obliquity, tt);
+    Range range =
+        selection.range_spindowns ? selection.range->spindown : directed_spindowns(o.grid, selection.prior, point);
+    if (selection.no_spindown) range = {0, 0};
+    tasks.push_back({source, point.hemisphere, 0, 0, range, tt});
+  }
+  return tasks;
+}
+
+}  // namespace
+
 std::vector<Task> make_tasks(const Observation& o, const Selection& selection, int source) {
+  if (o.directed) return directed_tasks(o, selection, source);
   std::vector<Task> tasks;
   const auto wanted = [&](int hemisphere) { return selection.hemisphere == 0 || selection.hemisphere == hemisphere; };
   const auto add = [&](int hemisphere, int nn, int mm, const Range* spindowns) {
     if (!wanted(hemisphere)) return;
     const auto point = sky_point(o.grid, o.band, o.obliquity, Hemisphere(hemisphere), nn, mm);
     if (!point) return;
-    if (selection.cone && separation(point->sky, selection.cone->centre) > selection.cone->radius) return;
+    const auto lies_in = [&](const Cone& cone) { return separation(point->sky, cone.centre) <= cone.radius; };
+    if (!selection.cones.empty() && std::ranges::none_of(selection.cones, lies_in)) return;
+    if (std::ranges::any_of(selection.excluded, lies_in)) return;
     Range range = spindowns ? *spindowns : spindown_range(o.grid, selection.prior, nn, mm);
     if (selection.no_spindown) range = {0, 0};
-    if (range.lo <= range.hi) tasks.push_back({source, Hemisphere(hemisphere), mm, nn, range});
+    if (range.lo <= range.hi) tasks.push_back({source, Hemisphere(hemisphere), mm, nn, range, 0});
   };
   if (!selection.regions.empty()) {
     for (const auto& region : selection.regions)
@@ -87,11 +112,11 @@ class Worker {
   std::vector<Trigger> run(const Task& task) {
     std::vector<Trigger> triggers;
     const auto& o = source_->observation;
-    const auto point = sky_point(o.grid, o.band, o.obliquity, task.hemisphere, task.nn, task.mm);
     std::visit(
         [&](auto& engine) {
           if constexpr (!std::is_same_v<std::decay_t<decltype(engine)>, std::monostate>)
-            search_sky_point(engine, o, settings_.search, *point, task.spindowns, source_->exclusions, triggers);
+            search_sky_point(engine, o, settings_.search, task_point(o, task), task.spindowns, source_->exclusions,
+                             triggers);
         },
         engine_);
     return triggers;

@@ -15,7 +15,10 @@ struct Task {
   Hemisphere hemisphere = Hemisphere::north;
   int mm = 0, nn = 0;
   Range spindowns;
+  int tt = 0;  ///< number of the second spindown
 };
+/// The lattice point of a task, which lies on the sky.
+SkyPoint task_point(const Observation& observation, const Task& task);
 
 /// Part of the sky or of the grid.
 struct Region {
@@ -32,9 +35,11 @@ struct Selection {
   bool no_spindown = false;               ///< spindown number 0 alone
   std::optional<SearchRange> range = {};  ///< grid numbers as given; otherwise all of the sky and the prior
   bool range_spindowns = false;           ///< the range's spindown numbers replace the prior's
-  std::optional<Cone> cone = {};
-  std::vector<Region> regions = {};  ///< if any, these points alone
-  int hemisphere = 0;                ///< 1, 2, or 0 for both
+  std::vector<Cone> cones = {};           ///< if any, sky points in one of these
+  std::vector<Cone> excluded = {};        ///< sky points in none of these
+  std::vector<Region> regions = {};       ///< if any, these points alone
+  int hemisphere = 0;                     ///< 1, 2, or 0 for both
+  double s2_min = 0, s2_max = 0;          ///< second spindown, for grids that have it
 };
 /// Tasks of one frame in the order of the output: hemisphere, mm, nn.
 std::vector<Task> make_tasks(const Observation& observation, const Selection& selection, int source);

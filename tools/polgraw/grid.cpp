@@ -68,15 +68,15 @@ std::optional<SkyPoint> sky_point(const Grid& grid, const Band& band, double obl
   const double al1 = nn * grid.M[10] + mm * grid.M[14], al2 = nn * grid.M[11] + mm * grid.M[15];
   const auto sky = from_ecliptic(al1 / band.oms(), al2 / band.oms(), hemisphere, obliquity);
   if (!sky) return std::nullopt;
-  return SkyPoint{hemisphere, nn, mm, *sky, std::fmod(nn * grid.M[8] + mm * grid.M[12], grid.M[0])};
+  return SkyPoint{hemisphere, nn, mm, *sky, std::fmod(nn * grid.M[8] + mm * grid.M[12], grid.M[0]), {}};
 }
 
-double spindown_of(const Grid& grid, int ss, int nn, int mm) {
-  return ss * grid.M[5] + nn * grid.M[9] + mm * grid.M[13];
+double spindown_of(const Grid& grid, int ss, const SkyPoint& point) {
+  return ss * grid.M[5] + point.nn * grid.M[9] + point.mm * grid.M[13] + point.second.s;
 }
 
-double spindown_offset(const Grid& grid, int ss) {
-  const double offset = std::fmod(ss * grid.M[4], grid.M[0]);
+double spindown_offset(const Grid& grid, int ss, const SkyPoint& point) {
+  const double offset = std::fmod(ss * grid.M[4] + point.second.omega, grid.M[0]);
   return offset < 0 ? offset + grid.M[0] : offset;
 }
 

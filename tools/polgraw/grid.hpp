@@ -41,18 +41,25 @@ SearchRange covering_range(const Grid& grid, const Band& band, double s_lo, doub
 /// Spindown numbers of one sky point: truncated, in increasing order.
 Range spindown_range(const Grid& grid, const SpindownPrior& prior, int nn, int mm);
 
+/// What a number of the second spindown adds to a grid point (directed searches).
+struct SecondSpindown {
+  int number = 0;
+  double omega = 0, s = 0, s2 = 0;
+};
+
 /// One sky point of the grid.
 struct SkyPoint {
   Hemisphere hemisphere = Hemisphere::north;
   int nn = 0, mm = 0;
   SkyPosition sky;
   double het0 = 0;  ///< fmod(nn M8 + mm M12, M0): frequency of bin 0 at spindown number 0
+  SecondSpindown second = {};
 };
 /// No value where the point lies outside the sky.
 std::optional<SkyPoint> sky_point(const Grid& grid, const Band& band, double obliquity, Hemisphere hemisphere, int nn,
                                   int mm);
-double spindown_of(const Grid& grid, int ss, int nn, int mm);  ///< s of a grid point
-double spindown_offset(const Grid& grid, int ss);              ///< het1 = fmod(ss M4, M0) in [0, M0)
+double spindown_of(const Grid& grid, int ss, const SkyPoint& point);      ///< s of a grid point
+double spindown_offset(const Grid& grid, int ss, const SkyPoint& point);  ///< het1 = fmod(ss M4, M0) in [0, M0)
 
 /// Real-valued lattice coordinates (k, ss, nn, mm) of a point: solves M^T z = (omega, s, al1, al2).
 std::array<double, 4> lattice_coordinates(const Matrix4& M, const std::array<double, 4>& point);

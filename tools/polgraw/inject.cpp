@@ -32,7 +32,7 @@ std::vector<double> signal_series(const Series& series, const Band& band, const 
   const auto sky = make_sky(injection.point.alpha, injection.point.delta);
   const auto A = amplitudes(injection.polarisation);
   std::vector<double> shift(band.N), a(band.N), b(band.N), h(band.N);
-  barycentric_shift(series.ephemeris, sky.direction(), series.ephemeris.einstein.empty(), shift);
+  barycentric_shift(series.ephemeris, sky.direction(), band.dt, series.ephemeris.einstein.empty(), shift);
   amplitude_functions(AmplitudeModulation(series.site), sky.alpha, sky.delta, series.ephemeris.phir, band.dt, a, b);
   const auto& p = injection.point;
   const double oms = band.oms();

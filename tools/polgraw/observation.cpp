@@ -93,6 +93,16 @@ Vector3 geodetic_position(double latitude, double longitude, double height) {
           (normal * (1 - e2) + height) * std::sin(latitude)};
 }
 
+double shapiro_delay(const Vector3& detector, const Vector3& sun, const Vector3& n, double dt) {
+  constexpr double twice_solar_mass = 9.8509819e-6;  // 2 G M / c^3, s
+  constexpr double solar_radius = 2.3206;            // s
+  const Vector3 e{(detector[0] - sun[0]) * dt, (detector[1] - sun[1]) * dt, (detector[2] - sun[2]) * dt};
+  const double distance = std::hypot(e[0], e[1], e[2]);
+  const double limb = solar_radius * solar_radius / (2 * distance);
+  const double path = std::max(distance + e[0] * n[0] + e[1] * n[1] + e[2] * n[2], limb);
+  return twice_solar_mass * std::log(astronomical_unit / speed_of_light / path) / dt;
+}
+
 std::size_t missing_samples(std::span<const double> x) {
   return static_cast<std::size_t>(std::ranges::count(x, 0.0));
 }

@@ -38,6 +38,8 @@ struct Band {
   double omega(double frequency_hz) const { return 2 * pi * (frequency_hz - fpo) * dt; }  ///< rad/sample
   double spindown(double s) const { return s / (pi * dt * dt); }                          ///< Hz/s
   double s(double fdot) const { return pi * fdot * dt * dt; }                             ///< rad/sample^2
+  double fddot(double s2) const { return 3 * s2 / (pi * dt * dt * dt); }                  ///< Hz/s^2
+  double s2(double fddot_hz) const { return pi * fddot_hz * dt * dt * dt / 3; }           ///< rad/sample^3
 };
 
 /// Samples in `days` sidereal days: round(days * 86164.0989 / dt).
@@ -70,10 +72,15 @@ struct Ephemeris {
       position;  ///< Earth's centre + detector, light-travel samples; without Einstein delay unless in_axes
   std::vector<Vector3> detector;  ///< geocentric part alone
   std::vector<double>
-      einstein;     ///< Einstein delay in samples; empty when it is already on every axis (original's form)
-  double phir = 0;  ///< local sidereal time at sample 0, rad
+      einstein;              ///< Einstein delay in samples; empty when it is already on every axis (original's form)
+  std::vector<Vector3> sun;  ///< Sun's centre, as position; empty: no Shapiro delay
+  double phir = 0;           ///< local sidereal time at sample 0, rad
   double obliquity = mean_obliquity;
 };
+
+/// How much later a signal from direction n arrives for the Sun's gravitation, in samples: 2 G M / c^3 ln(1 AU / (|e| +
+/// e.n)) with e from the Sun to the detector, light-travel samples, as LAL has it. Behind the Sun that of its limb.
+double shapiro_delay(const Vector3& detector, const Vector3& sun, const Vector3& n, double dt);
 
 /// One detector's data of one frame and band.
 struct Series {

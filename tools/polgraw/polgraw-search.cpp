@@ -16,6 +16,7 @@
 #include "io/delimited.hpp"
 #include "lattice.hpp"
 #include "legacy.hpp"
+#include "search_input.hpp"
 #include "trigger_output.hpp"
 #include "veto.hpp"
 
@@ -24,26 +25,12 @@ using namespace fachwerk::polgraw;
 
 namespace {
 
-struct Options {
-  std::vector<std::string> inputs, vetoes, detectors;
-  std::string output, grid, compat = "none", form = "full", norm = "block", peaks = "run", prior = "o1",
-                            precision = "mixed", engine = "fast", halfrate = "auto", planning = "measure", range,
-                            regions, dump_f, genvlines;
-  double threshold = 20, narrowdown = 0.5, min_match = 0.8660254037844386;
-  std::optional<double> fdot_min, fdot_max, tau_min, guard;
-  std::vector<double> cone, around;
-  int hemisphere = 0, nav = 4096, degree = 5, gsize = 2;
-  double checkpoint_interval = 600;
-  std::int64_t top = 0, max_triggers = 100000000;
-  bool whitenoise = false, no_spindown = false, dry_run = false, detector_f = false, shards = false;
-};
-
 compute::fft::Planner planner_of(const std::string& name) {
   if (name == "estimate") return compute::fft::Planner::estimate;
   return name == "patient" ? compute::fft::Planner::patient : compute::fft::Planner::measure;
 }
 
-FarmSettings farm_settings(const Options& o, int threads, compute::Device device) {
+FarmSettings farm_settings(const SearchOptions& o, int threads, compute::Device device) {
   FarmSettings farm;
   const bool compat = o.compat != "none";
   if (compat) farm.search = compatible(o.compat == "original-omp");
@@ -73,166 +60,6 @@ compute::Device device_of(const cli::Session& session, const cluster::Communicat
   return compute::Device::parse(fmt::format("cuda:{}", world.node().rank() % compute::cuda_devices()));
 }
 
-SpindownPrior prior_of(const Options& o, const Band& band) {
-  if (o.fdot_min || o.fdot_max) {
-    const double lo = o.fdot_min.value_or(0), hi = o.fdot_max.value_or(0);
-    if (lo > hi) throw usage_error("--fdot-min {} is above --fdot-max {}", lo, hi);
-    return frequency_prior(band, lo, hi);
-  }
-  if (o.tau_min) return age_prior(band, *o.tau_min * year);
-  if (o.compat == "original-omp") return narrow_prior(band);
-  if (o.prior == "age") return age_prior(band, 1000 * year);
-  return o.prior == "narrow" ? narrow_prior(band) : o1_prior(band);
-}
-
-std::vector<std::int64_t> read_integers(const std::string& path) {
-  const auto file = formats::File::open(path);
-  std::vector<std::int64_t> numbers;
-  std::string_view text = file.text();
-  const char* blanks = " \t\r\n,;";
-  for (;;) {
-    const auto begin = text.find_first_not_of(blanks);
-    if (begin == std::string_view::npos) return numbers;
-    text = text.substr(begin);
-    const auto word = text.substr(0, text.find_first_of(blanks));
-    std::int64_t value = 0;
-    const auto [at, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-    if (error != std::errc{} || at != word.data() + word.size() || std::abs(value) > 100000000)
-      throw bad_input("{}: expected integers, found \"{}\"", path, word);
-    numbers.push_back(value);
-    text = text.substr(word.size());
-  }
-}
-
-SearchRange read_range(const std::string& path) {
-  const auto n = read_integers(path);
-  if (n.size() != 8)
-    throw bad_input("{}: expected 8 integers (spindown, nn, mm, hemisphere; lowest and highest), found {}", path,
-                    n.size());
-  const auto range = [&](std::size_t k) { return Range{static_cast<int>(n[k]), static_cast<int>(n[k + 1])}; };
-  const SearchRange found{range(0), range(2), range(4), range(6)};
-  for (const auto& r : {found.spindown, found.nn, found.mm, found.hemisphere})
-    if (r.lo > r.hi) throw bad_input("{}: expected lowest before highest, found {} {}", path, r.lo, r.hi);
-  const auto count = [](const Range& r) { return static_cast<double>(r.hi) - r.lo + 1; };
-  if (count(found.nn) * count(found.mm) > 1e8) throw bad_input("{}: expected at most 1e8 sky points", path);
-  if (found.hemisphere.lo < 1 || found.hemisphere.hi > 2) throw bad_input("{}: expected hemispheres 1 and 2", path);
-  return found;
-}
-
-std::vector<Region> read_regions(const std::string& path) {
-  const auto file = formats::File::open(path);
-  const auto table = formats::read_delimited(file.text(), path);
-  if (table.columns.size() != 5)
-    throw bad_input("{}: expected the columns pm, nn, mm, ss_lo, ss_hi, found {}", path, table.columns.size());
-  const auto column = [&](std::size_t k) {
-    if (!std::holds_alternative<std::vector<std::int64_t>>(table.columns[k].values))
-      throw bad_input("{}: column {}: expected integers", path, k + 1);
-    return std::get<std::vector<std::int64_t>>(table.columns[k].values);
-  };
-  const auto pm = column(0), nn = column(1), mm = column(2), lo = column(3), hi = column(4);
-  std::vector<Region> regions;
-  for (std::size_t i = 0; i < pm.size(); ++i) {
-    if (pm[i] < 1 || pm[i] > 2 || lo[i] > hi[i])
-      throw bad_input("{}: row {}: expected pm 1 or 2 and ss_lo <= ss_hi", path, i + 1);
-    regions.push_back({static_cast<int>(pm[i]),
-                       static_cast<int>(nn[i]),
-                       static_cast<int>(mm[i]),
-                       {static_cast<int>(lo[i]), static_cast<int>(hi[i])}});
-  }
-  return regions;
-}
-
-/// Inputs, with lists (text files of one name a line) resolved.
-std::vector<std::string> resolve_inputs(const std::vector<std::string>& inputs) {
-  std::vector<std::string> files;
-  for (const auto& name : inputs) {
-    if (!name.ends_with(".txt")) {
-      files.push_back(name);
-      continue;
-    }
-    const auto list = formats::File::open(name);
-    std::string_view text = list.text();
-    while (!text.empty()) {
-      const auto end = text.find('\n');
-      std::string line(text.substr(0, end));
-      text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (!line.empty() && line.front() != '#') files.push_back(line);
-    }
-  }
-  if (files.empty()) throw bad_input("{}: no data files listed", inputs.front());
-  return files;
-}
-
-/// A frame read, checked, and made ready for the tasks.
-struct Loaded {
-  FrameInfo info;
-  std::shared_ptr<FarmSource> source;
-  Selection selection;
-  double vetoed = 0;
-};
-
-Loaded load(const Options& options, const std::string& path, const cli::Session& session) {
-  const auto file = h5::Input::open(path);
-  file.require_kind({"gw-data", "polgraw-data"});
-  Frame frame = read_frame(file, Needs::data, options.detectors);
-  auto& o = frame.observation;
-  if (!options.grid.empty()) {
-    if (options.grid.ends_with(".bin")) {
-      o.grid = legacy::parse_grid(formats::File::open(options.grid).text(), options.grid);
-      check_grid(o.grid, o.band, options.grid);
-    } else {
-      o.grid = read_grid(h5::Input::open(options.grid), &o.band);
-    }
-  } else if (!frame.has_grid) {
-    session.note(fmt::format("{}: no grid in the file: one is made for minimal match {:.4f}", path, options.min_match));
-    o.grid = make_grid(o, {.c0 = options.min_match * options.min_match}).grid;
-  }
-  const bool compat = options.compat != "none";
-  std::erase_if(o.detectors, [&](const Series& d) {
-    const bool empty = missing_samples(d.x) == d.x.size();
-    if (empty) session.warn(fmt::format("{}: {} has no data and is left out", path, d.site.name));
-    return empty;
-  });
-  if (o.detectors.empty()) throw bad_input("{}: no detector has data", path);
-  for (auto& d : o.detectors) {
-    d.sigma2 = compat ? noise_variance_original(d.x) : noise_variance(d.x);
-    if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: the data does not vary", path, d.site.name);
-  }
-  Loaded loaded;
-  loaded.info = frame.info;
-  auto& selection = loaded.selection;
-  selection.prior = prior_of(options, o.band);
-  selection.no_spindown = options.no_spindown;
-  selection.hemisphere = options.hemisphere;
-  if (!options.range.empty()) {
-    selection.range = read_range(options.range);
-    selection.range_spindowns = true;
-  } else if (!options.around.empty()) {
-    const auto& a = options.around;
-    selection.range = range_around(o, o.band.omega(a[0]), o.band.s(a[1]), make_sky(a[2], a[3]), options.gsize);
-    selection.range_spindowns = true;
-  } else if (compat) {
-    selection.range = covering_range(o.grid, o.band, -selection.prior.s_max, 0);
-  }
-  if (!options.cone.empty()) selection.cone = Cone{make_sky(options.cone[0], options.cone[1]), options.cone[2]};
-  if (!options.regions.empty()) selection.regions = read_regions(options.regions);
-
-  Exclusions exclusions;
-  exclusions.narrowdown = options.narrowdown;
-  std::vector<Line> lines;
-  for (const auto& name : options.vetoes) {
-    const auto text = formats::File::open(name);
-    const auto more = parse_lines(text.text(), name);
-    lines.insert(lines.end(), more.begin(), more.end());
-  }
-  const double fdot = o.band.spindown(std::max(selection.prior.s_max, selection.prior.s_min));
-  exclusions.omega = veto_bands(o, lines, fdot / 2);
-  loaded.vetoed = veto_fraction(exclusions.omega);
-  loaded.source = std::make_shared<FarmSource>(FarmSource{std::move(o), std::move(exclusions)});
-  return loaded;
-}
-
 void write_veto_list(const std::string& path, bool force, const FarmSource& source) {
   std::vector<legacy::VetoLine> lines;
   const auto& band = source.observation.band;
@@ -259,11 +86,12 @@ std::vector<int> parse_numbers(const std::string& text, std::size_t count) {
 }
 
 /// F over frequency at one sky point and spindown.
-void dump_f(const Options& options, const FarmSource& source, FarmSettings settings, cli::Session& session) {
+void dump_f(const SearchOptions& options, const FarmSource& source, FarmSettings settings, cli::Session& session) {
   const auto n = parse_numbers(options.dump_f, 4);
   const auto& o = source.observation;
   if (n[0] < 1 || n[0] > 2) throw usage_error("--dump-F: expected pm 1 or 2, found {}", n[0]);
-  const auto point = sky_point(o.grid, o.band, o.obliquity, Hemisphere(n[0]), n[1], n[2]);
+  const auto point = o.directed ? directed_point(*o.directed, o.obliquity, 0)
+                                : sky_point(o.grid, o.band, o.obliquity, Hemisphere(n[0]), n[1], n[2]);
   if (!point) throw usage_error("--dump-F {}: the point lies outside the sky", options.dump_f);
   std::vector<double> F;
   if (settings.plain) {
@@ -284,7 +112,7 @@ void dump_f(const Options& options, const FarmSource& source, FarmSettings setti
   file.column("/F", F, {.units = "1", .long_name = "F-statistic", .dims = {"frequency"}});
   file.attribute("/", "alpha", point->sky.alpha);
   file.attribute("/", "delta", point->sky.delta);
-  file.attribute("/", "fdot", o.band.spindown(spindown_of(o.grid, n[3], n[1], n[2])));
+  file.attribute("/", "fdot", o.band.spindown(spindown_of(o.grid, n[3], *point)));
   file.stamp(session, "array");
   file.commit();
   const auto loudest = std::ranges::max_element(F);
@@ -294,11 +122,11 @@ void dump_f(const Options& options, const FarmSource& source, FarmSettings setti
 }
 
 /// What decides the triggers: a checkpoint of other work must not be resumed.
-std::string fingerprint(const Options& o, const std::vector<std::string>& files, std::span<const Task> tasks,
+std::string fingerprint(const SearchOptions& o, const std::vector<std::string>& files, std::span<const Task> tasks,
                         const std::vector<Loaded>& frames) {
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", cli::version(), o.compat, o.form, o.norm, o.peaks,
-                  o.precision, o.engine, o.halfrate, o.threshold, o.narrowdown, o.nav, o.degree, o.whitenoise);
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", cli::version(), o.compat, o.form, o.norm,
+                                 o.peaks, o.precision, o.engine, o.halfrate, o.threshold, o.narrowdown, o.nav, o.degree,
+                                 o.whitenoise, o.shapiro);
   for (const auto& name : files)
     text += "|" + name;
   for (const auto& name : o.vetoes)
@@ -312,16 +140,20 @@ std::string fingerprint(const Options& o, const std::vector<std::string>& files,
   }
   std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a over the tasks
   for (const auto& t : tasks)
-    for (const int v : {t.source, static_cast<int>(t.hemisphere), t.mm, t.nn, t.spindowns.lo, t.spindowns.hi})
+    for (const int v : {t.source, static_cast<int>(t.hemisphere), t.mm, t.nn, t.tt, t.spindowns.lo, t.spindowns.hi})
       hash = (hash ^ static_cast<std::uint32_t>(v)) * 1099511628211ULL;
   return text + fmt::format("|{:016x}", hash);
 }
 
-void check_options(const Options& o) {
+void check_options(const SearchOptions& o) {
   if (!(o.threshold > 2))
     throw usage_error("--threshold: expected above 2 (the mean of F in noise), found {}", o.threshold);
-  if (!o.cone.empty() && o.cone.size() != 3)
-    throw usage_error("--cone: expected alpha,delta,radius in rad, found {} numbers", o.cone.size());
+  for (const auto& [name, cone] : {std::pair("--cone", &o.cone), std::pair("--exclude-cone", &o.exclude_cone)})
+    if (cone->size() % 3 != 0)
+      throw usage_error("{}: expected alpha,delta,radius in rad for each cone, found {} numbers", name, cone->size());
+  if (!o.f2.empty() && (o.f2.size() != 2 || o.f2[0] > o.f2[1]))
+    throw usage_error("--f2: expected the lowest and the highest second spindown in Hz/s^2");
+  if (o.shapiro && o.compat != "none") throw usage_error("--shapiro: the original has no such delay");
   if (o.shards && o.output == "-") throw usage_error("--shards: a pipe cannot be several files");
   if (!o.around.empty() && o.around.size() != 4)
     throw usage_error("--around: expected f,fdot,alpha,delta, found {} numbers", o.around.size());
@@ -346,7 +178,7 @@ void summarise(cli::Session& session, const std::vector<TriggerSource>& sources,
   session.summary.add("loudest delta", t.delta, "rad");
 }
 
-void write_attributes(h5::Output& file, const Options& o, const std::vector<Loaded>& frames) {
+void write_attributes(h5::Output& file, const SearchOptions& o, const std::vector<Loaded>& frames) {
   const auto text = [&](const char* key, const std::string& value) { file.attribute("/triggers", key, value); };
   text("compat", o.compat);
   text("form", o.compat != "none" ? "diagonal" : o.form);
@@ -421,12 +253,14 @@ void dry_run(const std::vector<std::string>& files, const std::vector<Loaded>& f
   }
   const auto& s = frames.front();
   const auto& o = s.source->observation;
-  const auto range = s.selection.range
-                         ? *s.selection.range
-                         : covering_range(o.grid, o.band, -s.selection.prior.s_max, s.selection.prior.s_min);
-  session.summary.add("spindown numbers", fmt::format("{}..{}", range.spindown.lo, range.spindown.hi));
-  session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
-  session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
+  if (!o.directed) {
+    const auto range = s.selection.range
+                           ? *s.selection.range
+                           : covering_range(o.grid, o.band, -s.selection.prior.s_max, s.selection.prior.s_min);
+    session.summary.add("spindown numbers", fmt::format("{}..{}", range.spindown.lo, range.spindown.hi));
+    session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
+    session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
+  }
   session.summary.add("templates", template_count(tasks));
   if (!tasks.empty()) {  // time of a few templates of the first sky point, and of its preparation
     Task probe = tasks.front();
@@ -454,7 +288,7 @@ using Clock = std::chrono::steady_clock;
 
 /// One sky point at a time from a counter that all ranks raise; its triggers stay with who found them. Checkpoints are
 /// written in the background.
-void run_open_tasks(const Options& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
+void run_open_tasks(const SearchOptions& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
                     const FarmSettings& settings, const std::vector<std::size_t>& open, cli::Session& session,
                     const cluster::Communicator& world, Checkpoints& checkpoints, Progress& progress) {
   auto saved = Clock::now();
@@ -517,13 +351,20 @@ void write_detector_statistics(h5::Output& file, const Share& share, const Trigg
   file.attribute("/triggers/twoF_det", "detectors", names);
 }
 
+bool has_second_spindown(const std::vector<Loaded>& frames) {
+  return std::ranges::any_of(frames, [](const Loaded& f) {
+    const auto& directed = f.source->observation.directed;
+    return directed && directed->second;
+  });
+}
+
 std::string shard_name(const std::string& output, int rank) {
   const std::filesystem::path path(output);
   return (path.parent_path() / fmt::format("{}.{}{}", path.stem().string(), rank, path.extension().string())).string();
 }
 
 /// The triggers of all ranks in one file, each rank writing its share; into a pipe rank 0 writes all.
-void write_output(const Options& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
+void write_output(const SearchOptions& options, const std::vector<Loaded>& frames, const std::vector<Task>& tasks,
                   Progress&& progress, cli::Session& session, const cluster::Communicator& world, double seconds) {
   const bool piped = options.output == "-";
   auto share = distribute(world, tasks, std::move(progress), piped ? 1 : world.size());
@@ -532,6 +373,7 @@ void write_output(const Options& options, const std::vector<Loaded>& frames, con
   auto rows = share.rows();
   const auto write = [&](h5::Output file) {
     write_triggers(file, sources, rows);
+    if (has_second_spindown(frames)) write_second_spindown(file, sources, rows);
     if (options.detector_f) write_detector_statistics(file, share, rows, frames, session.threads);
     write_attributes(file, options, frames);
     file.stamp(session, "gw-triggers");
@@ -549,7 +391,7 @@ void write_output(const Options& options, const std::vector<Loaded>& frames, con
   summarise(session, sources, share.total, loudest(world, share), seconds);
 }
 
-void search(const Options& options, cli::Session& session, const cluster::Communicator& world) {
+void search(const SearchOptions& options, cli::Session& session, const cluster::Communicator& world) {
   check_options(options);
   const auto files = resolve_inputs(options.inputs);
   auto settings = farm_settings(options, session.threads, device_of(session, world));
@@ -615,7 +457,7 @@ void search(const Options& options, cli::Session& session, const cluster::Commun
 }  // namespace
 
 int main(int argc, char** argv) {
-  Options o;
+  SearchOptions o;
   const cli::Command command{
       .name = "polgraw-search",
       .purpose = "search frames of narrow-band data for periodic gravitational waves",
@@ -655,8 +497,14 @@ int main(int argc, char** argv) {
            {"--fdot-max", &o.fdot_max, "highest spindown instead", {.unit = "Hz/s"}},
            {"--no-spindown", &o.no_spindown, "spindown number 0 alone"},
            {"--range", &o.range, "file of 8 integers: lowest and highest ss, nn, mm, pm", {.value_name = "FILE"}},
-           {"--regions", &o.regions, "CSV of grid points: pm,nn,mm,ss_lo,ss_hi", {.value_name = "FILE"}},
-           {"--cone", &o.cone, "sky points within: alpha,delta,radius in rad"},
+           {"--regions",
+            &o.regions,
+            "CSV of grid points: pm,nn,mm,ss_lo,ss_hi, or HDF5 with these columns in /regions",
+            {.value_name = "FILE"}},
+           {"--cone", &o.cone, "sky points within: alpha,delta,radius in rad, of one cone or several"},
+           {"--exclude-cone", &o.exclude_cone, "no sky points within: alpha,delta,radius, one cone or several"},
+           {"--f2", &o.f2, "second spindown of a directed grid: lowest,highest in Hz/s^2; default 0,0"},
+           {"--shapiro", &o.shapiro, "with the Shapiro delay; needs /DET/ephem/sun_ssb"},
            {"--around", &o.around, "grid points next to a signal: f,fdot,alpha,delta (Hz, Hz/s, rad)"},
            {"--gsize", &o.gsize, "how many grid steps round it", {.minimum = 0, .maximum = 1000}},
            {"--detectors", &o.detectors, "names, in the order in which they are taken"},
@@ -712,10 +560,13 @@ int main(int argc, char** argv) {
           "/DET/x (N) data, zero where missing; /DET/mask (N) optional\n"
           "/DET/ephem/earth_ssb, det_geo (N,3) s; /DET/ephem/einstein (N) s\n"
           "/DET attributes phir, eps, lat, lon, gamma, gps_start\n"
-          "/grid/M, /grid/fisher (4,4), attribute fftpad: optional",
+          "/DET/ephem/sun_ssb (N,3) s: --shapiro\n"
+          "/grid/M, /grid/fisher (4,4), attribute fftpad: optional; directed: (2,2) or (3,3), attributes axes = \"omega,s\" or "
+          "\"omega,s,s2\", alpha, delta",
       .writes =
           "/triggers/omega, s, delta, alpha, snr, f_hz, fdot (n) f64\n"
           "/triggers/pm, mm, nn, ss, k, source (n) i32\n"
+          "/triggers/tt (n) i32, s2, fddot (n) f64: second spindown\n"
           "/triggers/twoF_det (n, detectors) f32: --detector-F\n"
           "/sources/frame, band, fpo, dt, N, gps_start, obliquity, templates: one row a frame\n"
           "--dump-F: /frequency, /F",

@@ -32,15 +32,19 @@ bool Exclusions::rejects(double value) const {
   return std::ranges::any_of(omega, [&](const auto& interval) { return value >= interval[0] && value <= interval[1]; });
 }
 
-void barycentric_shift(const Ephemeris& ephemeris, const Vector3& n, bool einstein_in_axes, std::span<double> shift) {
+void barycentric_shift(const Ephemeris& ephemeris, const Vector3& n, double dt, bool einstein_in_axes,
+                       std::span<double> shift) {
   for (std::size_t i = 0; i < shift.size(); ++i) {
     const auto& r = ephemeris.position[i];
     shift[i] = n[0] * r[0] + n[1] * r[1] + n[2] * r[2];
   }
-  if (ephemeris.einstein.empty()) return;
   const double factor = einstein_in_axes ? n[0] + n[1] + n[2] : 1;
-  for (std::size_t i = 0; i < shift.size(); ++i)
-    shift[i] += factor * ephemeris.einstein[i];
+  if (!ephemeris.einstein.empty())
+    for (std::size_t i = 0; i < shift.size(); ++i)
+      shift[i] += factor * ephemeris.einstein[i];
+  if (!ephemeris.sun.empty())
+    for (std::size_t i = 0; i < shift.size(); ++i)
+      shift[i] -= shapiro_delay(ephemeris.position[i], ephemeris.sun[i], n, dt);
 }
 
 std::size_t resampled_tail(const Observation& observation) {
@@ -91,7 +95,7 @@ void PlainEngine::set_sky(const SkyPoint& point) {
   for (std::size_t d = 0; d < observation_.detectors.size(); ++d) {
     const auto& detector = observation_.detectors[d];
     auto& out = resampled_[d];
-    barycentric_shift(detector.ephemeris, point.sky.direction(), settings_.einstein_in_axes, out.shift);
+    barycentric_shift(detector.ephemeris, point.sky.direction(), band.dt, settings_.einstein_in_axes, out.shift);
     amplitude_functions(modulation_[d], point.sky.alpha, point.sky.delta, detector.ephemeris.phir, band.dt, a, b);
     AntennaSums sums;
     for (std::size_t i = 0; i < N; ++i) {
@@ -122,8 +126,8 @@ void PlainEngine::set_sky(const SkyPoint& point) {
 
 const std::vector<double>& PlainEngine::f_statistic(int ss) {
   auto& [resampler, transform, Xa, Xb] = *plans_;
-  const double het1 = spindown_offset(observation_.grid, ss);
-  const double s = spindown_of(observation_.grid, ss, point_.nn, point_.mm);
+  const double het1 = spindown_offset(observation_.grid, ss, point_);
+  const double s = spindown_of(observation_.grid, ss, point_), s2 = point_.second.s2;
   std::ranges::fill(Xa, 0.0);
   std::ranges::fill(Xb, 0.0);
   const double origin = resampled_[0].shift[0];
@@ -133,7 +137,7 @@ const std::vector<double>& PlainEngine::f_statistic(int ss) {
       // After resampling, i counts barycentric time from shift_0 on: s (i + shift_0)^2 without its constant. The
       // original uses each sample's own shift, which counts the delay twice.
       const double shift = settings_.common_shift ? origin : series.shift[i];
-      const double phase = het1 * t + s * (t * t + 2 * t * shift);
+      const double phase = het1 * t + s * (t * t + 2 * t * shift) + s2 * t * t * (t + 3 * shift);
       const std::complex<double> turn(std::cos(phase), -std::sin(phase));
       Xa[i] += series.a[i] * turn;
       Xb[i] += series.b[i] * turn;
@@ -152,8 +156,8 @@ const std::vector<double>& PlainEngine::f_statistic(int ss) {
 Trigger make_trigger(const Observation& observation, const SkyPoint& point, int ss, double bin, double F) {
   const auto& grid = observation.grid;
   const double bins = static_cast<double>(observation.band.nfft * static_cast<std::size_t>(grid.fftpad));
-  return {2 * pi * bin / bins + point.het0 + spindown_offset(grid, ss),
-          spindown_of(grid, ss, point.nn, point.mm),
+  return {2 * pi * bin / bins + point.het0 + spindown_offset(grid, ss, point),
+          spindown_of(grid, ss, point),
           point.sky.delta,
           point.sky.alpha,
           snr(F),
@@ -161,7 +165,9 @@ Trigger make_trigger(const Observation& observation, const SkyPoint& point, int 
           point.mm,
           point.nn,
           ss,
-          static_cast<int>(bin)};
+          static_cast<int>(bin),
+          point.second.number,
+          point.second.s2};
 }
 
 void collect_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,

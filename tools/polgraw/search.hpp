@@ -5,8 +5,8 @@
 
 #include "amplitude.hpp"
 #include "compute/fft.hpp"
+#include "directed.hpp"
 #include "fstatistic.hpp"
-#include "grid.hpp"
 
 /// All-sky search of one frame and band: the F-statistic on every grid point, and the triggers above threshold
 /// (Poghosyan et al. 2015, sec. 2; Astone et al. 2010).
@@ -17,6 +17,7 @@ struct Observation {
   Band band;
   std::vector<Series> detectors;
   Grid grid;
+  std::optional<Directed> directed = {};  ///< one sky position; the grid's sky vectors have no meaning then
   double obliquity = mean_obliquity;
 };
 
@@ -49,6 +50,8 @@ Bins search_bins(const Band& band, int fftpad, const SearchSettings& settings);
 struct Trigger {
   double omega = 0, s = 0, delta = 0, alpha = 0, snr = 0;
   int hemisphere = 1, mm = 0, nn = 0, ss = 0, bin = 0;
+  int tt = 0;     ///< number of the second spindown
+  double s2 = 0;  ///< second spindown, pi fddot dt^3 / 3, rad/sample^3
 };
 
 /// Frequency intervals in omega that are not searched, in increasing order, and the part of the band that is.
@@ -93,8 +96,9 @@ class PlainEngine {
 /// source.
 std::size_t resampled_tail(const Observation& observation);
 
-/// n.r (plus the Einstein delay) at every sample, in samples.
-void barycentric_shift(const Ephemeris& ephemeris, const Vector3& n, bool einstein_in_axes, std::span<double> shift);
+/// n.r, plus the Einstein delay, less the Shapiro delay where the ephemeris has the Sun, at every sample, in samples.
+void barycentric_shift(const Ephemeris& ephemeris, const Vector3& n, double dt, bool einstein_in_axes,
+                       std::span<double> shift);
 
 /// Triggers of one template from its F values.
 void collect_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,

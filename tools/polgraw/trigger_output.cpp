@@ -180,6 +180,33 @@ std::optional<Loudest> loudest(const cluster::Communicator& world, const Share& 
   return *std::ranges::max_element(all, {}, [](const Loudest& l) { return l.trigger.snr; });
 }
 
+namespace {
+
+/// This rank's part of a column of /triggers.
+template <class T>
+void write_column(h5::Output& file, const std::string& name, const std::vector<T>& values, const TriggerRows& rows,
+                  const char* units, const char* what) {
+  const std::string path = "/triggers/" + name;
+  file.create_dataset<T>(path, {rows.total}, {.units = units, .long_name = what, .dims = {"trigger"}});
+  file.write_slab<T>(path, {rows.first}, {values.size()}, values);
+}
+
+}  // namespace
+
+void write_second_spindown(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows) {
+  std::vector<std::int32_t> number;
+  std::vector<double> s2, fddot;
+  for (std::size_t i = 0; i < rows.triggers.size(); ++i) {
+    const auto& t = rows.triggers[i];
+    number.push_back(t.tt);
+    s2.push_back(t.s2);
+    fddot.push_back(sources[static_cast<std::size_t>(rows.source[i])].band.fddot(t.s2));
+  }
+  write_column(file, "tt", number, rows, "1", "number of the second spindown");
+  write_column(file, "s2", s2, rows, "rad/sample^3", "second spindown, pi fddot dt^3 / 3");
+  write_column(file, "fddot", fddot, rows, "Hz/s^2", "second derivative of the frequency");
+}
+
 std::vector<float> detector_statistics(const Share& share, std::span<const Observation* const> sources,
                                        std::size_t detectors, int threads) {
   std::vector<DirectStatistic> statistics;
@@ -194,7 +221,7 @@ std::vector<float> detector_statistics(const Share& share, std::span<const Obser
     const auto& t = share.triggers[row];
     for (std::size_t d = 0; d < sources[source]->detectors.size(); ++d)
       values[row * detectors + d] =
-          static_cast<float>(2 * f_of(statistics[source].detector(d, {t.omega, t.s, t.delta, t.alpha})));
+          static_cast<float>(2 * f_of(statistics[source].detector(d, {t.omega, t.s, t.delta, t.alpha, t.s2})));
   }
   return values;
 }

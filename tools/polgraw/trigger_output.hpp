@@ -61,6 +61,9 @@ struct Loudest {
 };
 std::optional<Loudest> loudest(const cluster::Communicator& world, const Share& share);
 
+/// The columns tt, s2 and fddot of the triggers. Collective where `file` is.
+void write_second_spindown(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows);
+
 /// 2F of each detector alone at the triggers' points, row by row: a line is loud in one detector only. By direct
 /// summation, on `threads` threads.
 std::vector<float> detector_statistics(const Share& share, std::span<const Observation* const> sources,

@@ -1,16 +1,62 @@
 #include "search.hpp"
 
+#include <algorithm>
+
 #include <doctest.h>
 
 #include "device_engine.hpp"
 #include "direct.hpp"
 #include "engine.hpp"
 #include "ephemeris.hpp"
+#include "farm.hpp"
 #include "inject.hpp"
 #include "lattice.hpp"
 #include "shared_frame.hpp"
 
 using namespace fachwerk::polgraw;
+
+namespace {
+
+/// Half a day of noise with a gap, from two detectors.
+Observation short_frame() {
+  Observation o;
+  o.band = make_band(20.171875, 2, 20000);
+  for (const char* name : {"H1", "L1"}) {
+    Series s;
+    s.site = *find_site(name);
+    s.x.assign(o.band.N, 0);
+    add_noise(s.x, 1, 5, 1, name[0] == 'H' ? 0U : 1U);
+    std::fill(s.x.begin() + 3000, s.x.begin() + 4500, 0.0);
+    s.sigma2 = noise_variance(s.x);
+    s.ephemeris = make_ephemeris(s.site, 1187008512, 2, o.band.N, TimeScales::built_in());
+    o.detectors.push_back(std::move(s));
+  }
+  return o;
+}
+
+SearchSettings quick_settings(Norm norm) {
+  SearchSettings settings;
+  settings.norm = norm;
+  settings.planner = fachwerk::compute::fft::Planner::estimate;
+  return settings;
+}
+
+/// Largest |F - direct sum| over bins a stride apart.
+template <class Engine>
+double worst_error(Engine& engine, const Observation& o, const SearchSettings& settings, const SkyPoint& point,
+                   int ss) {
+  const DirectStatistic direct(o);
+  const auto bins = search_bins(o.band, o.grid.fftpad, settings);
+  const auto F = engine.f_statistic(ss);
+  double worst = 0;
+  for (std::size_t k = 7; k < F.size(); k += 311) {
+    const auto t = make_trigger(o, point, ss, static_cast<double>(bins.lo + k), 2);
+    worst = std::max(worst, std::abs(F[k] - direct.F({t.omega, t.s, t.delta, t.alpha, t.s2})));
+  }
+  return worst;
+}
+
+}  // namespace
 
 TEST_CASE("frame lengths and searched bins are those of the published runs") {
   CHECK(frame_length(2, 2) == 86164);
@@ -176,18 +222,7 @@ TEST_CASE("stepping through spindowns gives what exact phases give") {
 }
 
 TEST_CASE("the device's form finds what the fast form finds, in batches of any size") {
-  Observation o;
-  o.band = make_band(20.171875, 2, 20000);
-  for (const char* name : {"H1", "L1"}) {
-    Series s;
-    s.site = *find_site(name);
-    s.x.assign(o.band.N, 0);
-    add_noise(s.x, 1, 5, 1, name[0] == 'H' ? 0U : 1U);
-    std::fill(s.x.begin() + 3000, s.x.begin() + 4500, 0.0);
-    s.sigma2 = noise_variance(s.x);
-    s.ephemeris = make_ephemeris(s.site, 1187008512, 2, o.band.N, TimeScales::built_in());
-    o.detectors.push_back(std::move(s));
-  }
+  auto o = short_frame();
   for (int fftpad : {1, 2}) {
     o.grid = make_grid(o, {.c0 = 0.75, .fftpad = fftpad}).grid;
     for (auto norm : {Norm::block, Norm::none}) {
@@ -217,5 +252,102 @@ TEST_CASE("the device's form finds what the fast form finds, in batches of any s
         CHECK(std::abs(static_cast<double>(approximate.size()) - static_cast<double>(expected.size())) <= 2);
       }
     }
+  }
+}
+
+TEST_CASE("directed search: a signal with second spindown, by every form and by the direct sum") {
+  auto o = short_frame();
+  const double n = static_cast<double>(o.band.N), step = 2 * pi / static_cast<double>(o.band.nfft);
+  o.grid = {};
+  o.grid.M = {step, 0, 0, 0, 0.3 * step, 8 / (n * n), 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+  const Directed directed{make_sky(1.1, -0.4), true, {-0.4 * step, 9 / (n * n), 40 / (n * n * n)}};
+  o.directed = directed;
+  const auto settings = quick_settings(Norm::none);
+  const auto point = directed_point(directed, o.obliquity, 7);
+  const int ss = -6;
+  auto at = make_trigger(o, point, ss, 9000, 2);
+  CHECK(at.tt == 7);
+  CHECK(at.s2 == doctest::Approx(280 / (n * n * n)));
+  CHECK(at.s == doctest::Approx((-48 + 63) / (n * n)));
+  Injection signal{{at.omega, at.s, at.delta, at.alpha, at.s2}, {1, 0.3, 0.2, 1}};
+  signal.polarisation.h0 = 12 / optimal_snr(o, signal);
+  for (auto& series : o.detectors) {
+    const auto h = signal_series(series, o.band, signal, true);
+    for (std::size_t i = 0; i < o.band.N; ++i)
+      series.x[i] += series.x[i] == 0 ? 0 : h[i];
+  }
+  const auto plan = std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{});
+  FastEngine<double> fast(plan);
+  PlainEngine plain(o, settings);
+  fast.set_sky(point);
+  plain.set_sky(point);
+  CHECK(worst_error(fast, o, settings, point, ss) < 0.02);
+  CHECK(worst_error(plain, o, settings, point, ss) < 0.2);
+  FarmSource source{o, {}};
+  Selection selection;
+  selection.prior = {60 / (n * n), 40 / (n * n)};
+  selection.s2_min = -390 / (n * n * n);
+  selection.s2_max = 390 / (n * n * n);
+  FarmSettings farm;
+  farm.search = settings;
+  farm.search.threshold = 14;
+  const auto tasks = make_tasks(o, selection, 0);
+  CHECK(tasks.size() == 21);
+  for (const bool batched : {false, true}) {
+    farm.batched = batched;
+    const auto found = search_frame(source, tasks, farm);
+    const auto loudest = std::ranges::max_element(found, {}, &Trigger::snr);
+    REQUIRE(loudest != found.end());
+    CHECK(loudest->tt == 7);
+    CHECK(loudest->ss == -6);
+    CHECK(loudest->s2 == at.s2);
+    CHECK(std::abs(loudest->snr - 12) < 4);
+  }
+}
+
+TEST_CASE("Shapiro delay: the limb of the Sun, a quarter of the sky, and the search's forms against the direct sum") {
+  constexpr double au = astronomical_unit / speed_of_light;  // s
+  const Vector3 earth{au / 2, 0, 0}, sun{0, 0, 0};
+  // dt = 2: behind the Sun's limb 2 G M / c^3 ln(2 r^2 / R^2), at right angles nothing, opposite -2 G M / c^3 ln 2.
+  CHECK(2 * shapiro_delay(earth, sun, {-1, 0, 0}, 2) ==
+        doctest::Approx(9.8509819e-6 * std::log(2 * au * au / (2.3206 * 2.3206))));
+  CHECK(std::abs(shapiro_delay(earth, sun, {0, 1, 0}, 2)) < 1e-18);
+  CHECK(2 * shapiro_delay(earth, sun, {1, 0, 0}, 2) == doctest::Approx(-9.8509819e-6 * std::log(2)));
+  auto o = short_frame();
+  o.grid = make_grid(o, {.c0 = 0.75}).grid;
+  const auto settings = quick_settings(Norm::none);
+  const auto point = *sky_point(o.grid, o.band, o.obliquity, Hemisphere::north, 0, 0);
+  const auto bins = search_bins(o.band, o.grid.fftpad, settings);
+  const std::vector<std::size_t> at{100, 3333, 9000, 12345};
+  const auto fast = [&] {
+    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{}));
+    engine.set_sky(point);
+    return engine.f_statistic(-3);
+  };
+  const auto plain = [&] {
+    PlainEngine engine(o, settings);
+    engine.set_sky(point);
+    return engine.f_statistic(-3);
+  };
+  const auto direct = [&] {
+    std::vector<double> F(16384);
+    for (std::size_t k : at) {
+      const auto t = make_trigger(o, point, -3, static_cast<double>(bins.lo + k), 2);
+      F[k] = DirectStatistic(o).F({t.omega, t.s, t.delta, t.alpha});
+    }
+    return F;
+  };
+  const auto fast_without = fast(), plain_without = plain(), direct_without = direct();
+  for (auto& series : o.detectors)  // nearby, so that the delay changes within the frame
+    for (std::size_t i = 0; i < o.band.N; ++i) {
+      const auto& r = series.ephemeris.position[i];
+      series.ephemeris.sun.push_back({r[0] + 1e-3 * static_cast<double>(i), r[1] + 4, r[2] - 3});
+    }
+  const auto fast_with = fast(), plain_with = plain(), direct_with = direct();
+  for (std::size_t k : at) {
+    const double change = direct_with[k] - direct_without[k];
+    CHECK(std::abs(change) > 1e-6);
+    CHECK(fast_with[k] - fast_without[k] == doctest::Approx(change).epsilon(0.1));
+    CHECK(plain_with[k] - plain_without[k] == doctest::Approx(change).epsilon(0.1));
   }
 }
