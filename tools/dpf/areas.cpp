@@ -182,14 +182,16 @@ class Anderson {
 // lowers the mismatch. `direction(x)` gives dx, or nothing where there is none.
 template <class Direction>
 void iterate(const AreaOptions& options, int limit, Iterate& x, Solution& out, const Direction& direction) {
-  const double first = x.worst;
+  const double first = x.worst, enough = options.stop_mismatch;
   const auto record = [&] {
     if (options.trace) out.trace.push_back(x.measured());
   };
   record();
   for (;;) {
     const bool met = x.within(options.tolerance);
-    if (met) out.status = Status::converged;
+    const bool met_loosely = !met && enough > 0 && x.measured().relative <= enough;
+    if (met || met_loosely) out.status = Status::converged;
+    if (met_loosely) return;
     if (!met && out.iterations >= limit) {
       out.status = Status::iteration_limit;
       return;

@@ -20,9 +20,10 @@ std::string name(AreaMethod method);
 
 struct AreaOptions {
   AreaMethod method = AreaMethod::automatic;
-  double tolerance = 1e-8;  ///< of max|F|, pu, above the rounding floor
-  int max_iterations = 0;   ///< 0: anderson 200, Newton's steps 20
-  int memory = 6;           ///< columns of Anderson acceleration, at most 8
+  double tolerance = 1e-8;   ///< of max|F|, pu, above the rounding floor
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
+  int max_iterations = 0;    ///< 0: anderson 200, Newton's steps 20
+  int memory = 6;            ///< columns of Anderson acceleration, at most 8
   bool trace = false;
   enum class Factors { automatic, alone, tied } factors = Factors::automatic;  ///< of anderson, see BlockJacobi
 };

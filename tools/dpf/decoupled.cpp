@@ -21,7 +21,7 @@ class Progress {
   double measure_now() { return out.max_mismatch = mismatch(problem_, out.state, f); }
   // Is there another iteration to do? Sets the status when there is not.
   bool goes_on() {
-    if (within(f, floor_, options_.tolerance))
+    if (reached(problem_, f, floor_, options_.tolerance, options_.stop_mismatch))
       out.status = Status::converged;
     else if (!std::isfinite(out.max_mismatch) || out.max_mismatch > 1e6 * std::max(first_, options_.tolerance))
       out.status = Status::diverged;

@@ -6,7 +6,8 @@
 namespace fachwerk::dpf {
 
 struct SimpleOptions {
-  double tolerance = 1e-8;  ///< of max|F|, pu, above the rounding floor
+  double tolerance = 1e-8;   ///< of max|F|, pu, above the rounding floor
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
   int max_iterations = 100;
   bool trace = false;
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "adjoint.hpp"
 #include "areas.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
@@ -39,7 +40,8 @@ struct Options {
   int patience = 40, cooldown = 0;
   std::vector<int> milestones;
   bool trace = false;
-  std::string areas, area_method = "auto";
+  std::string areas, area_method = "auto", profile, adjoint_of = "loss", threshold_mode = "rel";
+  double stop_mismatch = 0, least_rate = 0;
 };
 
 dpf::FirstOrderOptions first_order_options(const Options& options) {
@@ -63,6 +65,8 @@ dpf::FirstOrderOptions first_order_options(const Options& options) {
   out.factor = options.factor;
   out.patience = options.patience;
   out.threshold = options.threshold;
+  out.absolute_threshold = options.threshold_mode == "abs";
+  out.least_rate = options.least_rate;
   out.cooldown = options.cooldown;
   out.milestones = options.milestones;
   out.loss = options.loss == "l1"      ? dpf::Loss::l1
@@ -72,12 +76,27 @@ dpf::FirstOrderOptions first_order_options(const Options& options) {
   return out;
 }
 
+constexpr std::array<std::string_view, 7> output_words = {"v",        "flows",   "gen",    "loss",
+                                                          "jacobian", "adjoint", "history"};
+
+bool asks_for(const Options& options, std::string_view output) {
+  return std::ranges::find(options.outputs, output) != options.outputs.end();
+}
+
+bool traced(const Options& options) {
+  return options.trace || !options.plot_convergence.empty() || asks_for(options, "history");
+}
+
+bool is_series(const Options& options) {
+  return options.preset == "series" || options.preset == "paper:series";
+}
+
 dpf::Outputs outputs_of(const Options& options) {
-  const auto has = [&](const char* word) { return std::ranges::find(options.outputs, word) != options.outputs.end(); };
   for (const auto& word : options.outputs)
-    if (word != "v" && word != "flows" && word != "gen" && word != "loss")
-      throw usage_error("--outputs: {} is not one of v, flows, gen, loss", word);
-  return {.voltages = has("v"), .flows = has("flows"), .generators = has("gen")};
+    if (std::ranges::find(output_words, word) == output_words.end())
+      throw usage_error("--outputs: {} is not one of {}", word, fmt::join(output_words, ", "));
+  return {
+      .voltages = asks_for(options, "v"), .flows = asks_for(options, "flows"), .generators = asks_for(options, "gen")};
 }
 
 using Clock = std::chrono::steady_clock;
@@ -106,14 +125,19 @@ dpf::NetworkOptions network_options(const Options& options) {
 
 // `chosen`: what auto means.
 dpf::MethodOptions method_options(const Options& options, const char* chosen) {
-  return {.method = dpf::method_of(options.method == "auto" ? chosen : options.method),
+  const dpf::FirstOrderOptions first_order = first_order_options(options);
+  const char* automatic = options.preset.empty()                             ? chosen
+                          : first_order.optimiser == dpf::Optimiser::rmsprop ? "rmsprop"
+                                                                             : "adam";
+  return {.method = dpf::method_of(options.method == "auto" ? automatic : options.method),
           .tolerance = options.tolerance,
+          .stop_mismatch = options.stop_mismatch,
           .max_iterations = options.max_iterations,
           .memory = options.memory.value_or(4),
           .q_limits = q_limits(options.q_limits),
           .start = start_of(options.init),
-          .first_order = first_order_options(options),
-          .trace = options.trace || !options.plot_convergence.empty(),
+          .first_order = first_order,
+          .trace = traced(options),
           .branches = outputs_of(options).flows};
 }
 
@@ -154,6 +178,53 @@ void write_history(h5::Output& file, const std::vector<dpf::Iteration>& trace) {
   file.column("/history/rel_mismatch", relative, {.units = "1", .long_name = "relative mismatch", .dims = {"step"}});
 }
 
+// The scalar whose sensitivities --outputs adjoint writes: loss, vm:BUS, va:BUS or loading:ROW.
+dpf::Observation scalar_of(const Options& options, const dpf::Grid& grid) {
+  using Kind = dpf::Observation::Kind;
+  if (options.adjoint_of == "loss") return {Kind::loss, 0};
+  const std::size_t colon = options.adjoint_of.find(':');
+  const std::string kind = options.adjoint_of.substr(0, colon);
+  std::int64_t number = 0;
+  if (colon != std::string::npos) {
+    const char *begin = options.adjoint_of.data() + colon + 1,
+               *end = options.adjoint_of.data() + options.adjoint_of.size();
+    if (const auto found = std::from_chars(begin, end, number); found.ec == std::errc() && found.ptr == end) {
+      const auto rows = static_cast<std::int64_t>(grid.branch.size());
+      if (kind == "loading" && number >= 1 && number <= rows) return {Kind::loading, static_cast<int>(number - 1)};
+      const auto bus = std::ranges::find(grid.bus.id, number);
+      if ((kind == "vm" || kind == "va") && bus != grid.bus.id.end())
+        return {kind == "vm" ? Kind::vm : Kind::va, static_cast<int>(bus - grid.bus.id.begin())};
+    }
+  }
+  throw usage_error("--adjoint-of: expected loss, vm:BUS, va:BUS or loading:ROW of this grid, found \"{}\"",
+                    options.adjoint_of);
+}
+
+void write_jacobian(h5::Output& file, const dpf::Grid& grid, const dpf::Problem& problem, const dpf::State& state) {
+  const dpf::SparseJacobian j = dpf::sparse_jacobian(problem, state);
+  std::vector<std::int64_t> bus;
+  for (const int row : j.bus)
+    bus.push_back(grid.bus.id[row]);
+  file.column("/jacobian/bus", bus, {.long_name = "bus of every unknown and of its equation", .dims = {"unknown"}});
+  file.column("/jacobian/kind", j.kind, {.long_name = "0 angle and P, 1 voltage magnitude and Q", .dims = {"unknown"}});
+  file.column("/jacobian/row", j.row, {.long_name = "equation, from 0", .dims = {"entry"}});
+  file.column("/jacobian/column", j.column, {.long_name = "unknown, from 0", .dims = {"entry"}});
+  file.column("/jacobian/value", j.value,
+              {.units = "pu/rad or pu/pu", .long_name = "dF/dx at the solution", .dims = {"entry"}});
+}
+
+void write_adjoint(h5::Output& file, const Options& options, const dpf::Grid& grid, const dpf::Problem& problem,
+                   const dpf::State& state) {
+  const dpf::Adjoint adjoint = dpf::injection_adjoint(grid, problem, state, scalar_of(options, grid));
+  const std::string unit = options.adjoint_of == "loss"           ? "MW"
+                           : options.adjoint_of.starts_with("vm") ? "pu"
+                           : options.adjoint_of.starts_with("va") ? "deg"
+                                                                  : "percent";
+  const std::string meaning = " of " + options.adjoint_of + " by the power injected at the bus";
+  file.column("/adjoint/p", adjoint.p, {.units = unit + "/MW", .long_name = "derivative" + meaning, .dims = {"bus"}});
+  file.column("/adjoint/q", adjoint.q, {.units = unit + "/MVAr", .long_name = "derivative" + meaning, .dims = {"bus"}});
+}
+
 // Area of every node: by bisection into a number of areas, or from a column of /grid.
 std::vector<int> areas_of(const Options& options, const dpf::LoadedGrid& input, const dpf::Network& network) {
   const dpf::Grid& grid = input.grid;
@@ -186,9 +257,10 @@ dpf::AreaSolution solve_areas(const Options& options, const cluster::Communicato
                           areas_of(options, input, network),
                           {.method = dpf::area_method_of(options.area_method),
                            .tolerance = options.tolerance,
+                           .stop_mismatch = options.stop_mismatch,
                            .max_iterations = options.max_iterations,
                            .memory = options.memory.value_or(6),
-                           .trace = options.trace || !options.plot_convergence.empty()},
+                           .trace = traced(options)},
                           world);
 }
 
@@ -244,7 +316,10 @@ void solve_one(const Options& options, cli::Session& session, const cluster::Com
   dpf::create_flows(file, 1, grid, outputs);
   dpf::write_flows(file, 0, {&result}, outputs);
   write_history(file, solution.trace);
-  if (input.file) file.carry(*input.file, {"/result", "/history"});
+  const dpf::Problem problem = dpf::problem_of(network);
+  if (asks_for(options, "jacobian")) write_jacobian(file, grid, problem, solution.state);
+  if (asks_for(options, "adjoint")) write_adjoint(file, options, grid, problem, solution.state);
+  if (input.file) file.carry(*input.file, {"/result", "/history", "/jacobian", "/adjoint"});
   file.commit();
   if (!options.plot.empty()) dpf::plot_profile(options.plot, session.force, grid, result);
   if (!options.plot_convergence.empty())
@@ -470,6 +545,7 @@ class ScenarioSolver {
         rows_(grid_, outputs_of(options)),
         nothing_(dpf::not_started(grid_, network_)) {
     if (together_) make_batch(input.name);
+    if (is_series(options)) series_.emplace(options.tolerance, options.stop_mismatch);
   }
 
   const Rows& rows() const { return rows_; }
@@ -502,6 +578,9 @@ class ScenarioSolver {
     read_time += seconds_since(clock);
     if (together_)
       solve_together(block, keep);
+    else if (series_)
+      for (std::size_t s = block.begin; s < block.end(); ++s)
+        keep(s, solve_next(s));
     else
       compute::parallel_tasks(block.count, [&](std::size_t i) {
         const std::size_t s = block.begin + i;
@@ -529,13 +608,23 @@ class ScenarioSolver {
           "{}: the base case has no solution ({}, max mismatch {:.3g} pu): its Jacobian is what the scenarios share",
           name, dpf::name(base.solution.status), base.solution.max_mismatch);
     dpf::BatchOptions batch_options;
-    batch_options.tolerance = options_.tolerance;
+    batch_options.tolerance = std::max(options_.tolerance, loose_tolerance(problem));
     batch_options.memory = method_.memory;
     batch_options.device = device_;
     batch_options.exact_factor = options_.precision == "double";
     if (options_.max_iterations > 0) batch_options.newton_iterations = options_.max_iterations;
     if (method_.method == dpf::Method::nr) batch_options.max_iterations = 0;  // straight to Newton, the first rung
     batch_.emplace(grid_, problem, base.solution.state, batch_options);
+  }
+
+  // Mismatches below this at every bus make a relative mismatch of at most --stop-mismatch.
+  double loose_tolerance(const dpf::Problem& problem) const {
+    double specified = 0;
+    for (std::size_t i = 0; i < problem.type.size(); ++i) {
+      if (problem.type[i] != dpf::NodeType::reference) specified += std::abs(problem.p[i]);
+      if (problem.type[i] == dpf::NodeType::pq) specified += std::abs(problem.q[i]);
+    }
+    return options_.stop_mismatch * specified / std::max(1, network_.unknowns());
   }
 
   dpf::OperatingPoint point_of(std::size_t s) const {
@@ -555,6 +644,19 @@ class ScenarioSolver {
       for (const double x : *column)
         finite += x * 0;
     return finite == 0 ? desks_.mine().solve(point) : nothing_;
+  }
+
+  // The paper's time series: each step from the one before.
+  dpf::Outcome solve_next(std::size_t s) {
+    const dpf::OperatingPoint point = point_of(s);
+    dpf::Problem problem = dpf::problem_of(network_);
+    std::vector<double> p(problem.p.size()), q(p.size()), set_point(problem.set_point.begin(), problem.set_point.end());
+    dpf::specify(grid_, network_, point, {p, q, set_point});
+    problem.p = p;
+    problem.q = q;
+    problem.set_point = set_point;
+    const dpf::State start = dpf::starting_point(grid_, problem, start_of(options_.init));
+    return desks_.mine().finish(point, {series_->solve(problem, start), dpf::Path::other});
   }
 
   template <class Keep>
@@ -582,6 +684,7 @@ class ScenarioSolver {
   Rows rows_;
   dpf::Outcome nothing_;
   std::optional<dpf::Batch> batch_;
+  std::optional<dpf::PaperSeries> series_;
   Clock::time_point start_ = Clock::now();
 };
 
@@ -633,14 +736,19 @@ void solve(const Options& options, cli::Session& session, const cluster::Communi
   if (options.chain && options.precision == "double") throw usage_error("--chain goes with --precision mixed");
   if (world.size() > 1 && (options.input == "-" || options.output == "-" || options.scenarios == "-"))
     throw usage_error("- is a pipe of one process, and there are {} ranks", world.size()).with_hint("give a file name");
+  if (is_series(options) && world.size() > 1)
+    throw usage_error("--preset series solves one scenario after the other: run it on one rank");
+  if (!options.profile.empty() && !options.scenarios.empty())
+    throw usage_error("--profile and --scenarios are two names of what is solved: give one");
+  outputs_of(options);
   const auto clock = Clock::now();
   dpf::LoadedGrid input = dpf::load_grid(options.input);
   for (const auto& warning : input.warnings)
     session.warn(warning);
   if (options.init.starts_with("h5:")) start_from_file(options.init.substr(3), input.grid);
   std::optional<dpf::ScenarioSource> source;
-  if (!options.scenarios.empty())
-    source = dpf::ScenarioSource::open(options.scenarios, input.grid, options.area);
+  if (const std::string& path = options.profile.empty() ? options.scenarios : options.profile; !path.empty())
+    source = dpf::ScenarioSource::open(path, input.grid, options.area);
   else if (input.file)
     source = dpf::ScenarioSource::in(*input.file, input.grid, options.area);
   const double read_time = seconds_since(clock);
@@ -649,9 +757,16 @@ void solve(const Options& options, cli::Session& session, const cluster::Communi
     throw usage_error("--areas goes with one state, and there are {} scenarios", source->count());
   if (!options.areas.empty() && options.method != "auto")
     throw usage_error("--areas has methods of its own: see --area-method");
+  for (const char* output : {"jacobian", "adjoint", "history"})
+    if (many && asks_for(options, output))
+      throw usage_error("--outputs {} goes with one state, and there are {} scenarios", output, source->count())
+          .with_hint("dpf-fit --gradient-only differentiates scenarios");
+  if ((asks_for(options, "jacobian") || asks_for(options, "adjoint")) &&
+      (options.q_limits != "off" || options.slack != "single"))
+    throw usage_error("--outputs jacobian and adjoint go without --qlim and with --slack single");
   const dpf::Method method = method_options(options, many ? "chord" : "nr").method;
-  const bool traced = method != dpf::Method::chord && method != dpf::Method::lm && method != dpf::Method::dc;
-  if (!options.plot_convergence.empty() && (many || !traced))
+  const bool keeps_steps = method != dpf::Method::chord && method != dpf::Method::lm && method != dpf::Method::dc;
+  if (!options.plot_convergence.empty() && (many || !keeps_steps))
     throw usage_error(
         "--plot-convergence goes with one state and a method that keeps its steps: nr, nr-ls, lbfgs, "
         "fdxb, fdbx, gs, bfs, adam, rmsprop, sgd");
@@ -715,6 +830,10 @@ int main(int argc, char** argv) {
             &options.scenarios,
             "HDF5 with /scenarios or /changes, or a MATPOWER change table (.m); default: those of IN",
             {.value_name = "FILE"}},
+           {"--profile",
+            &options.profile,
+            "time series: HDF5 with /scenarios, or a table .csv with a column time (s; \"time [h]\" too) and columns load, \"area N\", \"zone N\" or \"bus N\" of factors of the file's loads",
+            {.value_name = "FILE"}},
            {"--area-column",
             &options.area,
             "what area numbers of a change table mean; auto: zone where a number is no area",
@@ -730,7 +849,18 @@ int main(int argc, char** argv) {
             &options.time_limit,
             "scenarios not begun after this time are left out (status 6); 0: none",
             {.unit = "s", .minimum = 0}},
-           {"--outputs", &options.outputs, "what is written: v, flows, gen, loss", {.value_name = "LIST"}},
+           {"--outputs",
+            &options.outputs,
+            "what is written: v, flows, gen, loss; of one state also jacobian, adjoint (see --adjoint-of) and history (as --trace)",
+            {.value_name = "LIST"}},
+           {"--adjoint-of",
+            &options.adjoint_of,
+            "scalar whose derivatives by the injections of all buses are written: loss, vm:BUS, va:BUS or loading:ROW",
+            {.value_name = "SCALAR"}},
+           {"--stop-mismatch",
+            &options.stop_mismatch,
+            "screening quality: also enough is a sum of mismatches of this share of the sum of specified powers; 0: no",
+            {.minimum = 0, .maximum = 1}},
            {"--compress",
             &options.compress,
             "results of scenarios: packed, or not; auto: packed unless several ranks run",
@@ -765,7 +895,7 @@ int main(int argc, char** argv) {
             {.value_name = "FILE"}},
            {"--preset",
             &options.preset,
-            "gradient descent with the paper's settings: single, case118, case300, ...",
+            "gradient descent with the paper's settings: single, batch, series (scenarios in order, each from the one before), case118, case300, ...; paper:NAME means the same",
             {.value_name = "NAME"}},
            {"--loss", &options.loss, "of gradient descent", {.choices = {"mse", "l1", "l1sum", "huber"}}},
            {"--lr", &options.rate, "learning rate", {.minimum = 0}},
@@ -784,7 +914,12 @@ int main(int argc, char** argv) {
             &options.patience,
             "steps without improvement (plateau), or between falls (step)",
             {.minimum = 1}},
-           {"--threshold", &options.threshold, "relative improvement that counts for plateau", {.minimum = 0}},
+           {"--threshold", &options.threshold, "improvement that counts for plateau", {.minimum = 0}},
+           {"--threshold-mode",
+            &options.threshold_mode,
+            "the threshold is relative to the best loss, or of the loss itself",
+            {.choices = {"rel", "abs"}}},
+           {"--min-lr", &options.least_rate, "plateau does not lower the rate below", {.minimum = 0}},
            {"--cooldown", &options.cooldown, "steps that plateau rests after a fall", {.minimum = 0}},
            {"--milestones", &options.milestones, "steps after which multistep falls", {.value_name = "LIST"}},
            {"--trace", &options.trace,
@@ -808,7 +943,9 @@ int main(int argc, char** argv) {
       .writes =
           "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
           "/result/{vm,va}[scenario,bus]  pu, deg\n/result/{pf,qf,pt,qt,loading}[scenario,branch]  MW, MVAr, percent\n"
-          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]\n/history/{max_mismatch,mse,rel_mismatch}[step]  with --trace",
+          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]\n/history/{max_mismatch,mse,rel_mismatch}[step]  with --trace\n"
+          "/jacobian/{bus,kind}[unknown], {row,column,value}[entry]  dF/dx, x = angles of PV and PQ buses, then |V| of PQ buses; with --outputs jacobian\n"
+          "/adjoint/{p,q}[bus]  derivatives of the scalar per MW and MVAr injected; with --outputs adjoint",
       .standard = {.threads = true, .device = true}};
   return command.run(argc, argv, [&](cli::Session& session) {
     if (options.init != "auto" && options.init != "file" && options.init != "flat" && options.init != "dc" &&

@@ -393,6 +393,15 @@ ScenarioSource ScenarioSource::open(const std::string& path, const Grid& grid, c
     out.count_ = out.changes_->count();
     return out;
   }
+  if (path != "-" && !is_hdf5(path) && path.ends_with(".csv")) {
+    const formats::File text = formats::File::open(path);
+    ScenarioSource out;
+    out.grid_ = &grid;
+    out.profile_ = read_profile(text.text(), text.name(), grid);
+    out.time_ = out.profile_->time;
+    out.count_ = out.time_.size();
+    return out;
+  }
   h5::Input file = h5::Input::open(path);
   auto out = in(file, grid, area);
   if (!out) throw bad_input("{}: there are no /scenarios and no /changes in this file", path);
@@ -476,6 +485,7 @@ void ScenarioSource::load(std::size_t first, std::size_t count) {
 
 void ScenarioSource::point(std::size_t s, OperatingPoint& point) const {
   if (changes_) return changes_->apply(s, *grid_, point);
+  if (profile_) return profile_->apply(s, point);
   for (const Column& c : columns_) {
     const double* row = &c.values[(s - first_) * c.rows.size()];
     for (std::size_t i = 0; i < c.rows.size(); ++i)

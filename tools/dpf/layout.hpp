@@ -8,6 +8,7 @@
 #include "grid.hpp"
 #include "io/hdf5.hpp"
 #include "newton.hpp"
+#include "profile.hpp"
 #include "scenarios.hpp"
 
 /// The HDF5 layouts of the kinds power-case and power-flow, and the tables in text that dpf-import knows.
@@ -57,7 +58,7 @@ void write_flows(h5::Output& file, std::size_t first, const std::vector<const Fl
 /// MATPOWER file).
 class ScenarioSource {
  public:
-  /// From `path`, an HDF5 file with /scenarios or /changes, or a MATPOWER change table (.m).
+  /// From `path`, an HDF5 file with /scenarios or /changes, a MATPOWER change table (.m), or a profile (.csv).
   static ScenarioSource open(const std::string& path, const Grid& grid, const std::string& area);
   /// From an input that is already open; nothing if it has neither group.
   static std::optional<ScenarioSource> in(const h5::Node& file, const Grid& grid, const std::string& area);
@@ -84,6 +85,7 @@ class ScenarioSource {
   std::optional<h5::Input> owned_;
   const h5::Node* file_ = nullptr;  ///< of dense scenarios, where the caller owns it
   std::optional<ChangeTable> changes_;
+  std::optional<Profile> profile_;
   std::vector<Column> columns_;
   std::vector<double> time_;
   std::size_t count_ = 0, first_ = 0;

@@ -185,7 +185,7 @@ Solution lbfgs(const Problem& problem, State start, const LbfgsOptions& options)
   out.status = Status::iteration_limit;
   for (;;) {
     if (options.trace) out.trace.push_back(measure(problem, now.f, now.max_mismatch));
-    if (within(now.f, floor, options.tolerance)) out.status = Status::converged;
+    if (reached(problem, now.f, floor, options.tolerance, options.stop_mismatch)) out.status = Status::converged;
     if (out.status == Status::converged || out.iterations >= options.max_iterations) break;
     ++out.iterations;
     std::vector<double> direction = memory.direction(now.gradient);

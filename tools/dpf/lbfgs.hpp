@@ -5,7 +5,8 @@
 namespace fachwerk::dpf {
 
 struct LbfgsOptions {
-  double tolerance = 1e-8;  ///< of max|F|, pu, above the rounding floor
+  double tolerance = 1e-8;   ///< of max|F|, pu, above the rounding floor
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
   int max_iterations = 2000;
   int memory = 20;
   bool trace = false;

@@ -30,7 +30,7 @@ Solution levenberg_marquardt(const Problem& problem, State start, const Levenber
   double mu = 1e-3, growth = 2;
   bool crawls = false;  // near a minimum that is no solution J^T J alone converges slowly
   for (bool fresh = true;;) {
-    if (within(f, floor, options.tolerance)) {
+    if (reached(problem, f, floor, options.tolerance, options.stop_mismatch)) {
       out.status = Status::converged;
       break;
     }

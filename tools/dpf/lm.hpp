@@ -6,6 +6,7 @@ namespace fachwerk::dpf {
 
 struct LevenbergOptions {
   double tolerance = 1e-8;
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
   int max_iterations = 200;
   double stationary = 1e-7;  ///< |J^T F|_inf below which a point with F != 0 is a local minimum
 };

@@ -50,6 +50,12 @@ Iteration measure(const Problem& problem, std::span<const double> f, double max_
   return {max_mismatch, equations > 0 ? sum / equations : 0, target > 0 ? absolute / target : 0};
 }
 
+bool reached(const Problem& problem, std::span<const double> f, std::span<const double> floor, double tolerance,
+             double stop_mismatch) {
+  if (within(f, floor, tolerance)) return true;
+  return stop_mismatch > 0 && measure(problem, f, 0).relative <= stop_mismatch;
+}
+
 Newton::Newton(const Network& network)
     : network_(&network), factor_(network.pattern), jacobian_(network.pattern.column.size()) {}
 
@@ -158,9 +164,9 @@ Solution Newton::solve(const Problem& problem, State start, const NewtonOptions&
     return state;
   };
   record();
-  bool polished = !options.polish;
+  bool polished = !options.polish || options.stop_mismatch > 0;
   for (;;) {
-    const bool met = within(f, floor, options.tolerance);
+    const bool met = reached(problem, f, floor, options.tolerance, options.stop_mismatch);
     if (met) out.status = Status::converged;
     if (met && polished) break;
     if (!met && out.iterations >= options.max_iterations) {

@@ -26,7 +26,8 @@ struct Iteration {
 };
 
 struct NewtonOptions {
-  double tolerance = 1e-8;  ///< of max|F|, pu, above the rounding floor
+  double tolerance = 1e-8;   ///< of max|F|, pu, above the rounding floor
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
   int max_iterations = 20;
   bool line_search = false;  ///< Armijo backtracking on |F|^2 / 2
   bool polish = true;        ///< one more step once the tolerance is met, kept if it lowers max|F|
@@ -46,6 +47,10 @@ struct Solution {
 
 /// MSE over the equations and relative mismatch of `f` (spec 2.3: over the rows that are equations).
 Iteration measure(const Problem& problem, std::span<const double> f, double max_mismatch);
+
+/// Is `f` within the tolerance above the floor at every row, or its relative mismatch at most `stop_mismatch` > 0?
+bool reached(const Problem& problem, std::span<const double> f, std::span<const double> floor, double tolerance,
+             double stop_mismatch);
 
 /// Newton-Raphson with one symbolic factorisation, refactored in a fixed pivot order; a solve whose backward error
 /// exceeds 1e-10 is repeated with partial pivoting (KLU). Keeps its workspace between solves on one network.

@@ -50,18 +50,25 @@ Solution without_limits(const Grid& grid, const Problem& problem, State start, c
                         Path& path) {
   const int most = options.max_iterations;
   const auto simple = [&](int own) {
-    return SimpleOptions{
-        .tolerance = options.tolerance, .max_iterations = most > 0 ? most : own, .trace = options.trace};
+    return SimpleOptions{.tolerance = options.tolerance,
+                         .stop_mismatch = options.stop_mismatch,
+                         .max_iterations = most > 0 ? most : own,
+                         .trace = options.trace};
   };
   switch (options.method) {
     case Method::chord:
       return chord(grid, problem, std::move(start), options, path);
     case Method::lm:
       return levenberg_marquardt(problem, std::move(start),
-                                 {.tolerance = options.tolerance, .max_iterations = most > 0 ? most : 200});
+                                 {.tolerance = options.tolerance,
+                                  .stop_mismatch = options.stop_mismatch,
+                                  .max_iterations = most > 0 ? most : 200});
     case Method::lbfgs:
       return lbfgs(problem, std::move(start),
-                   {.tolerance = options.tolerance, .max_iterations = most > 0 ? most : 2000, .trace = options.trace});
+                   {.tolerance = options.tolerance,
+                    .stop_mismatch = options.stop_mismatch,
+                    .max_iterations = most > 0 ? most : 2000,
+                    .trace = options.trace});
     case Method::fdxb:
       return fast_decoupled(grid, problem, std::move(start), Decoupling::xb, simple(100));
     case Method::fdbx:
@@ -75,6 +82,7 @@ Solution without_limits(const Grid& grid, const Problem& problem, State start, c
     default: {
       FirstOrderOptions first = options.first_order;
       first.tolerance = options.tolerance;
+      first.stop_mismatch = options.stop_mismatch;
       first.trace = options.trace;
       if (most > 0) first.max_iterations = most;
       return first_order(problem, std::move(start), first);
@@ -87,6 +95,7 @@ LimitedSolution by_method(const Grid& grid, const Network& network, Newton& newt
   path = path_of(options.method);
   if (options.method == Method::nr || options.method == Method::nr_ls) {
     const NewtonOptions newton_options{.tolerance = options.tolerance,
+                                       .stop_mismatch = options.stop_mismatch,
                                        .max_iterations = options.max_iterations > 0 ? options.max_iterations : 20,
                                        .line_search = options.method == Method::nr_ls,
                                        .polish = true,

@@ -18,8 +18,9 @@ std::string name(Method method);
 struct MethodOptions {
   Method method = Method::nr;
   double tolerance = 1e-8;
-  int max_iterations = 0;  ///< 0: the method's own
-  int memory = 6;          ///< Anderson columns of chord
+  double stop_mismatch = 0;  ///< also enough: sum|F| at most this times sum|specified|; 0: no
+  int max_iterations = 0;    ///< 0: the method's own
+  int memory = 6;            ///< Anderson columns of chord
   QLimits q_limits = QLimits::off;
   Start start = Start::automatic;
   FirstOrderOptions first_order = {};  ///< adam, rmsprop, sgd: all but tolerance and iterations
