@@ -21,7 +21,7 @@ constexpr std::array<const char*, 4> names = {"auto", "anderson", "schur", "kryl
 
 // A tie is weak where it adds less than this share to the admittance of the bus it ends at: areas may do without it
 // then. Up to `moderate`, ties may stand in the matrices of the areas at their own ends alone.
-constexpr double weak = 0.1, moderate = 1;
+constexpr double weak = 0.1, moderate = 10;
 
 // The state of the rank's rows and their neighbours, and F there.
 class Iterate {
