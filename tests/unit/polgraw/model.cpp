@@ -199,26 +199,26 @@ TEST_CASE("gradient of F against finite differences; optimisers agree; newton ne
       if (series.x[i] != 0) series.x[i] += 0.5 * h[i];
   }
   const JointStatistic statistic({&o}, {100});
-  const SignalPoint at{1.1 + 1e-4, -2e-8, 0.5 + 1e-3, 2.1 - 2e-3};
+  const SignalPoint at{1.1 + 1e-4, -2e-8, 0.5 + 1e-3, 2.1 - 2e-3, 1e-14};
   const auto derived = statistic.derivatives(at);
   const auto& g = derived.gradient;
   CHECK(derived.F == doctest::Approx(statistic.F(at)).epsilon(1e-9));
-  const std::array<double, 4> step{1e-8, 1e-13, 1e-6, 1e-6};
-  for (std::size_t k = 0; k < 4; ++k) {
+  const Phase step{1e-8, 1e-13, 1e-17, 1e-6, 1e-6};
+  for (std::size_t k = 0; k < 5; ++k) {
     auto hi = at, lo = at;
     const auto move = [&](SignalPoint& p, double h) {
-      double* x[4] = {&p.omega, &p.s, &p.delta, &p.alpha};
+      double* x[5] = {&p.omega, &p.s, &p.s2, &p.delta, &p.alpha};
       *x[k] += h;
     };
     move(hi, step[k]);
     move(lo, -step[k]);
     CHECK(g[k] == doctest::Approx((statistic.F(hi) - statistic.F(lo)) / (2 * step[k])).epsilon(1e-4));
     const auto above = statistic.derivatives(hi).gradient, below = statistic.derivatives(lo).gradient;
-    for (std::size_t j = 0; j < 4; ++j)
-      CHECK(derived.hessian[4 * k + j] ==
+    for (std::size_t j = 0; j < 5; ++j)
+      CHECK(derived.hessian[5 * k + j] ==
             doctest::Approx((above[j] - below[j]) / (2 * step[k]))
                 .epsilon(1e-4)
-                .scale(std::sqrt(std::abs(derived.hessian[5 * k] * derived.hessian[5 * j]))));
+                .scale(std::sqrt(std::abs(derived.hessian[6 * k] * derived.hessian[6 * j]))));
   }
   const JointStatistic alone({&o}, {0});
   const LocalCoordinates coordinates(alone, {1.1, -2e-8, 0.5, 2.1});
