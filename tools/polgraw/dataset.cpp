@@ -272,6 +272,15 @@ void write_frame(h5::Output& file, const Frame& frame) {
                 .dims = {"sample", "xyz"}});
     file.write(ephem + "/det_geo", geo, {o.band.N, 3},
                {.units = "s", .long_name = "detector relative to Earth's centre", .dims = {"sample", "xyz"}});
+    if (!e.sun.empty()) {
+      std::vector<double> sun;
+      for (const auto& v : e.sun)
+        sun.insert(sun.end(), {v[0] * dt, v[1] * dt, v[2] * dt});
+      file.write(ephem + "/sun_ssb", sun, {o.band.N, 3},
+                 {.units = "s",
+                  .long_name = "Sun's centre relative to the solar-system barycentre",
+                  .dims = {"sample", "xyz"}});
+    }
     for (double& value : einstein)
       value *= dt;
     if (!einstein.empty())

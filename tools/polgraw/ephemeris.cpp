@@ -149,13 +149,42 @@ double tdb_seconds(double gps) {
   return ((tt[0] - j2000) + tt[1]) * day + eraDtdb(tt[0], tt[1], 0, 0, 0, 0);
 }
 
-Vector3 analytic_earth(double gps, const TimeScales&) {
+namespace {
+
+/// Earth's centre relative to the Sun's and to the barycentre, light-seconds.
+std::array<Vector3, 2> earth_series(double gps) {
   const auto tt = tt_date(gps);
   const double tdb_tt = eraDtdb(tt[0], tt[1], 0, 0, 0, 0) / day;
   double heliocentric[2][3], barycentric[2][3];
   eraEpv00(tt[0], tt[1] + tdb_tt, heliocentric, barycentric);
   constexpr double au = astronomical_unit / speed_of_light;
-  return {barycentric[0][0] * au, barycentric[0][1] * au, barycentric[0][2] * au};
+  std::array<Vector3, 2> out;
+  for (std::size_t k = 0; k < 3; ++k)
+    out[0][k] = heliocentric[0][k] * au, out[1][k] = barycentric[0][k] * au;
+  return out;
+}
+
+}  // namespace
+
+Vector3 analytic_earth(double gps, const TimeScales&) {
+  return earth_series(gps)[1];
+}
+
+Vector3 analytic_sun(double gps) {
+  const auto [from_sun, earth] = earth_series(gps);
+  return {earth[0] - from_sun[0], earth[1] - from_sun[1], earth[2] - from_sun[2]};
+}
+
+std::vector<Vector3> sun_positions(double start, double dt, std::size_t N, const EarthPosition& sun) {
+  const Nodes<3> nodes(start, static_cast<double>(N - 1) * dt, 7200,  // some 13 m/s: slow
+                       [&](double gps) { return sun ? sun(gps) : analytic_sun(gps); });
+  std::vector<Vector3> positions(N);
+  for (std::size_t i = 0; i < N; ++i) {
+    positions[i] = nodes.at(start + static_cast<double>(i) * dt);
+    for (double& x : positions[i])
+      x /= dt;
+  }
+  return positions;
 }
 
 Ephemeris make_ephemeris(const Site& site, double start, double dt, std::size_t N, const TimeScales& scales,

@@ -31,7 +31,7 @@ double mjd_utc(double gps, const TimeScales& scales);
 /// Greenwich mean sidereal time (IAU 2006) plus longitude, in [0, 2 pi).
 double local_sidereal_time(double gps, double longitude, const TimeScales& scales);
 
-/// Position of Earth's centre relative to the barycentre in light-seconds at a GPS time, ICRS.
+/// Position of Earth's or the Sun's centre relative to the barycentre in light-seconds at a GPS time, ICRS.
 using EarthPosition = std::function<Vector3(double gps)>;
 
 /// A table of the LAL text format: GPS of the first row, step, number of rows; then GPS, position, velocity,
@@ -48,14 +48,15 @@ class EphemerisTable {
   std::vector<std::array<double, 9>> rows_;
 };
 
-/// Chebyshev ephemeris of a JPL SPK file (DAF, segment types 2 and 3): Earth (399 via 3) relative to the barycentre
-/// (0).
+/// Chebyshev ephemeris of a JPL SPK file (DAF, segment types 2 and 3): Earth (399 via 3) and the Sun (10) relative to
+/// the barycentre (0).
 class SpkFile {
  public:
   SpkFile(std::span<const std::byte> bytes, std::string file);
   /// Position of `body` relative to `centre` in km at TDB seconds past J2000.
   Vector3 position(int body, int centre, double tdb) const;
   Vector3 earth(double tdb) const;  ///< relative to the barycentre
+  Vector3 sun(double tdb) const { return position(10, 0, tdb); }
 
  private:
   struct Segment {
@@ -73,6 +74,10 @@ class SpkFile {
 Ephemeris make_ephemeris(const Site& site, double start, double dt, std::size_t N, const TimeScales& scales,
                          const EarthPosition& earth = {});
 Vector3 analytic_earth(double gps, const TimeScales& scales);
+/// The Sun's centre relative to the barycentre, as Ephemeris::sun, of the same samples; by `sun` (the analytic series
+/// when empty).
+std::vector<Vector3> sun_positions(double start, double dt, std::size_t N, const EarthPosition& sun = {});
+Vector3 analytic_sun(double gps);
 /// TDB seconds past J2000.
 double tdb_seconds(double gps);
 

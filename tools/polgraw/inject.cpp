@@ -137,7 +137,7 @@ void keep_segments(std::span<double> x, double gps_start, double dt, std::span<c
 
 void add_line(std::span<double> x, const Band& band, double frequency, double amplitude, double phase, double wander,
               std::uint64_t seed, std::uint32_t detector) {
-  compute::Stream random(seed, 0, line_channel + detector);
+  compute::Stream random(seed, detector / 16, line_channel + detector % 16);
   const double omega = band.omega(frequency), step = 2 * pi * band.dt * wander * std::sqrt(band.dt / 3600);
   double walked = 0, turned = 0;  // frequency and phase away from the line's own
   for (std::size_t i = 0; i < x.size(); ++i) {

@@ -75,7 +75,8 @@ void for_each_sample(const Observation& o, const Series& series, const SignalPoi
       return SkyFunction{value(k), value(by), turn(k), value(twice), turn(by), turn_twice(k)};
     };
     const auto& r = e.position[i];
-    const double shift = dot(n, r) + (separate ? e.einstein[i] : 0);
+    const double shift = dot(n, r) + (separate ? e.einstein[i] : 0) -
+                         (e.sun.empty() ? 0 : shapiro_delay(r, e.sun[i], n, o.band.dt));  // its slope is some 1e-5 s
     const double rate = oms + p.omega + 2 * p.s * t + 3 * p.s2 * t * t;
     SampleModel m{function(here.a, slope_a, bend_a), function(here.b, slope_b, bend_b), 0, {}, {}};
     m.phase = p.omega * t + p.s * t * t + p.s2 * t * t * t + rate * shift;
@@ -374,6 +375,8 @@ Observation glue_frames(std::span<const Observation* const> frames, std::span<co
     e.position.assign(N, {});
     e.detector.clear();
     if (separate) e.einstein.assign(N, 0);
+    const bool sun = !e.sun.empty();
+    if (sun) e.sun.assign(N, Vector3{});
     double weight = 0, squares = 0;
     for (std::size_t f = 0; f < frames.size(); ++f) {
       const auto same = std::ranges::find(frames[f]->detectors, detector.site.name,
@@ -385,6 +388,7 @@ Observation glue_frames(std::span<const Observation* const> frames, std::span<co
       std::ranges::copy(same->x, series.x.begin() + at);
       std::ranges::copy(same->ephemeris.position, e.position.begin() + at);
       if (separate) std::ranges::copy(same->ephemeris.einstein, e.einstein.begin() + at);
+      if (sun) std::ranges::copy(same->ephemeris.sun, e.sun.begin() + at);
       const auto present = static_cast<double>(same->x.size() - missing_samples(same->x));
       weight += present;
       squares += present * same->sigma2;

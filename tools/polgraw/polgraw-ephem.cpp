@@ -45,7 +45,7 @@ void compare(const Frame& a, const Frame& b, cli::Session& session) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string out, earth, spk, leapseconds, ut1, check;
+  std::string out, earth, sun, spk, leapseconds, ut1, check;
   std::vector<std::string> detectors = {"H1"}, sites;
   double gps = 0, dt = 2, days = 2;
   std::int64_t frame_number = 1;
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
       .name = "polgraw-ephem",
       .purpose = "positions of detectors relative to the solar-system barycentre",
       .description =
-          "Writes, sample by sample, the position of Earth's centre, that of the detector relative to it, and the Einstein "
+          "Writes, sample by sample, the position of Earth's centre, that of the detector relative to it, the Sun's (for the Shapiro delay), and the Einstein "
           "delay. Without --earth or --spk the Earth's position comes from the IAU SOFA series Epv00 (5 to 13 km, 15 to 45 "
           "us, mostly constant over days); rotation from the IAU 2006/2000A models, UTC with all leap seconds to 2017.",
       .arguments = {cli::output("OUT", out, "gw-data file with ephemerides")},
@@ -66,7 +66,8 @@ int main(int argc, char** argv) {
                   {"--dt", &dt, "sampling interval", {.unit = "s", .minimum = 1e-4, .maximum = 1e5}},
                   {"--days", &days, "sidereal days in the frame", {.minimum = 0.001, .maximum = 1000}},
                   {"--frame", &frame_number, "number of the frame"},
-                  {"--earth", &earth, "table of the LAL text format for Earth", {.value_name = "FILE"}},
+                  {"--earth", &earth, "table of the LAL text format for Earth, may be gzipped", {.value_name = "FILE"}},
+                  {"--sun", &sun, "table of the LAL text format for the Sun", {.value_name = "FILE"}},
                   {"--spk", &spk, "JPL ephemeris (.bsp)", {.value_name = "FILE"}},
                   {"--leapseconds", &leapseconds, "IETF leap-seconds.list", {.value_name = "FILE"}},
                   {"--ut1", &ut1, "two columns: MJD, UT1 - UTC in s", {.value_name = "FILE"}},
@@ -78,7 +79,7 @@ int main(int argc, char** argv) {
       .reference = "Poghosyan et al., Comput. Phys. Commun. 188 (2015) 167; ERFA (IAU SOFA) for the models",
       .reads = "--check: gw-data, /DET/ephem",
       .writes =
-          "/DET/ephem/earth_ssb, det_geo (N,3) s; /DET/ephem/einstein (N) s; attributes phir, eps, lat, lon, gamma, gps_start",
+          "/DET/ephem/earth_ssb, det_geo, sun_ssb (N,3) s; /DET/ephem/einstein (N) s; attributes phir, eps, lat, lon, gamma, gps_start",
       .standard = {}};
   return command.run(argc, argv, [&](cli::Session& session) {
     const std::size_t N = frame_length(days, dt);
@@ -87,10 +88,14 @@ int main(int argc, char** argv) {
     if (!leapseconds.empty()) scales.leaps = parse_leap_seconds(formats::File::open(leapseconds).text(), leapseconds);
     if (!ut1.empty()) scales.ut1_utc = parse_ut1(formats::File::open(ut1).text(), ut1);
     if (!earth.empty() && !spk.empty()) throw usage_error("--earth and --spk exclude each other");
-    EarthPosition position;
+    EarthPosition position, sun_position;
+    const auto from_table = [](const std::string& name) -> EarthPosition {
+      auto table = std::make_shared<EphemerisTable>(formats::File::open(name).text(), name);
+      return [table](double t) { return table->position(t); };
+    };
+    if (!sun.empty()) sun_position = from_table(sun);
     if (!earth.empty()) {
-      auto table = std::make_shared<EphemerisTable>(formats::File::open(earth).text(), earth);
-      position = [table](double t) { return table->position(t); };
+      position = from_table(earth);
     } else if (!spk.empty()) {
       const auto file = formats::File::open(spk);
       auto kernel = std::make_shared<SpkFile>(file.bytes(), spk);
@@ -98,6 +103,11 @@ int main(int argc, char** argv) {
         const auto r = kernel->earth(tdb_seconds(t));
         return Vector3{r[0] / speed_of_light, r[1] / speed_of_light, r[2] / speed_of_light};
       };
+      if (sun.empty())
+        sun_position = [kernel](double t) {
+          const auto r = kernel->sun(tdb_seconds(t));
+          return Vector3{r[0] / speed_of_light, r[1] / speed_of_light, r[2] / speed_of_light};
+        };
     }
     Frame frame;
     frame.info.frame = frame_number;
@@ -108,6 +118,7 @@ int main(int argc, char** argv) {
       series.site = site;
       series.gps_start = gps;
       series.ephemeris = make_ephemeris(site, gps, dt, N, scales, position);
+      series.ephemeris.sun = sun_positions(gps, dt, N, sun_position);
       frame.observation.detectors.push_back(std::move(series));
     }
     if (!check.empty()) {

@@ -21,7 +21,7 @@ struct Options {
   std::optional<std::int64_t> reference;
   int grid_points = 0, spindowns = 1;
   double min_match = 0.9, percent = 1, tolerance = 1e-7;
-  bool one_point = false, sum_frames = false, glue = false, directed = false, fisher = false;
+  bool one_point = false, sum_frames = false, glue = false, directed = false, fisher = false, shapiro = false;
 };
 
 struct Start {
@@ -30,6 +30,10 @@ struct Start {
   std::optional<std::int64_t> frame = {};  ///< frame to whose start they refer
   double fddot = 0;
 };
+
+double second_of(const Band& band, double fddot) {
+  return pi * fddot * std::pow(band.dt, 3) / 3;
+}
 
 /// The loudest trigger, or the one of --row; or the best coincidence.
 Start read_candidate(const Options& o) {
@@ -44,7 +48,8 @@ Start read_candidate(const Options& o) {
     if (row >= set.triggers.size()) throw usage_error("--row {}: the file has {} triggers", o.row, set.triggers.size());
     const auto& t = set.triggers[row];
     const auto& source = set.sources[static_cast<std::size_t>(set.source[row])];
-    return {source.band.frequency(t.omega), source.band.spindown(t.s), t.alpha, t.delta, source.info.gps_start, {}, 0};
+    return {source.band.frequency(t.omega),  source.band.spindown(t.s), t.alpha, t.delta, source.info.gps_start, {},
+            t.s2 / second_of(source.band, 1)};
   }
   const auto shift = file.text("/summary", "best_shift");
   if (!shift) throw bad_input("{}: expected triggers or coincidences", o.candidates);
@@ -59,10 +64,6 @@ Start read_candidate(const Options& o) {
   Start start{band.frequency(m[0]), band.spindown(m[1]), m[3], m[2]};
   if (const auto frame = file.number("/summary", "reference_frame")) start.frame = static_cast<std::int64_t>(*frame);
   return start;
-}
-
-double second_of(const Band& band, double fddot) {
-  return pi * fddot * std::pow(band.dt, 3) / 3;
 }
 
 /// The point where the optimiser starts: the candidate, or the best of points round it.
@@ -121,6 +122,7 @@ void run(const Options& o, cli::Session& session) {
     const auto file = h5::Input::open(name);
     file.require_kind({"gw-data", "polgraw-data"});
     frames.push_back(read_frame(file, Needs::data));
+    if (o.shapiro) read_sun(file, frames.back().observation);
     const auto& first = frames.front().observation.band;
     const auto& band = frames.back().observation.band;
     if (band.fpo != first.fpo || band.dt != first.dt) throw bad_input("{}: another band than {}", name, o.data[0]);
@@ -296,6 +298,7 @@ int main(int argc, char** argv) {
                   {"--spindowns", &o.spindowns, "1, or 2: with the second derivative", {.minimum = 1, .maximum = 2}},
                   {"--sum-frames", &o.sum_frames, "sum F over the frames"},
                   {"--glue", &o.glue, "one coherent series of all frames instead"},
+                  {"--shapiro", &o.shapiro, "delay in the Sun's gravity (/DET/ephem/sun_ssb)"},
                   {"--fisher", &o.fisher, "print the Fisher matrix and its inverse"},
                   {"--tolerance", &o.tolerance, "in F", {.minimum = 1e-14, .maximum = 1}},
                   {"--one-point", &o.one_point, "evaluate the candidate alone"}},

@@ -19,15 +19,16 @@ namespace {
 
 struct Options {
   std::string input, output, psd, segments, catalogue, sig;
-  std::vector<std::string> detectors = {"H1", "L1"}, sites, lines;
-  std::vector<double> noise, duty, params, glitches, calibration;
+  std::vector<std::string> detectors = {"H1", "L1"}, sites, lines, combs;
+  std::vector<double> noise, duty, params, glitches, calibration, power_law;
   std::optional<double> snr, amp, fdot_min, fdot_max, fpo, gps;
   double dt = 2, days = 2;
   std::optional<int> band;
-  std::int64_t frame = 1, number = 0;
+  std::int64_t frame = 1, number = 0, count = 1;
+  double fddot = 0;
   std::optional<std::int64_t> reference;
   int frames_in_band = 0;
-  bool random = false, exact_phase = false;
+  bool random = false, exact_phase = false, shapiro = false;
 };
 
 Frame make_frame(const Options& o) {
@@ -44,14 +45,19 @@ Frame make_frame(const Options& o) {
     series.site = site;
     series.gps_start = *o.gps;
     series.ephemeris = make_ephemeris(site, *o.gps, o.dt, N, TimeScales::built_in());
+    if (o.shapiro) series.ephemeris.sun = sun_positions(*o.gps, o.dt, N);
     frame.observation.detectors.push_back(std::move(series));
   }
   return frame;
 }
 
+double second_of(const Band& band, double fddot) {
+  return pi * fddot * std::pow(band.dt, 3) / 3;
+}
+
 Injection from_physical(const Band& band, const std::vector<double>& p) {
   Injection injection;
-  injection.point = {band.omega(p[2]), band.s(p[3]), p[1], p[0]};
+  injection.point = {band.omega(p[2]), band.s(p[3]), p[1], p[0], p.size() > 8 ? second_of(band, p[8]) : 0};
   injection.polarisation = {p[4], p[5], p[6], p[7]};
   if (!(injection.point.omega > 0 && injection.point.omega < pi))
     throw usage_error("frequency {} Hz is not in the band {} to {} Hz", p[2], band.fpo, band.fpo + band.width());
@@ -73,14 +79,16 @@ std::vector<Injection> injections_of(const Options& o, const Band& band, std::ui
   if (!o.params.empty()) {
     if (o.params.size() != 8)
       throw usage_error("--params: expected alpha,delta,f,fdot,h0,cosi,psi,phi0, found {} numbers", o.params.size());
-    list.push_back(from_physical(band, o.params));
+    auto p = o.params;
+    p.push_back(o.fddot);
+    list.push_back(from_physical(band, p));
   }
   if (!o.catalogue.empty()) {
     const auto file = formats::File::open(o.catalogue);
     const auto table = formats::read_delimited(file.text(), o.catalogue);
-    if (table.columns.size() != 8)
-      throw bad_input("{}: expected the columns alpha,delta,f,fdot,h0,cosi,psi,phi0, found {}", o.catalogue,
-                      table.columns.size());
+    if (table.columns.size() != 8 && table.columns.size() != 9)
+      throw bad_input("{}: expected the columns alpha,delta,f,fdot,h0,cosi,psi,phi0 and perhaps fddot, found {}",
+                      o.catalogue, table.columns.size());
     std::vector<std::vector<double>> columns;
     for (const auto& c : table.columns)
       columns.push_back(formats::as_reals(c.values, o.catalogue));
@@ -96,7 +104,8 @@ std::vector<Injection> injections_of(const Options& o, const Band& band, std::ui
     const double lo = o.fdot_min ? band.s(*o.fdot_min) : -o1_prior(band).s_max,
                  hi = o.fdot_max ? band.s(*o.fdot_max) : o1_prior(band).s_min;
     if (lo > hi) throw usage_error("--fdot-min is above --fdot-max");
-    list.push_back(draw_signal(band, {lo, hi, o.frames_in_band}, seed, static_cast<std::uint64_t>(o.number)));
+    for (std::int64_t k = 0; k < o.count; ++k)
+      list.push_back(draw_signal(band, {lo, hi, o.frames_in_band}, seed, static_cast<std::uint64_t>(o.number + k)));
   }
   return list;
 }
@@ -114,20 +123,87 @@ std::vector<std::array<double, 2>> read_pairs(const std::string& path) {
   return pairs;
 }
 
-void report(cli::Session& session, const Injection& injection, const Band& band, double snr, const Amplitudes& A) {
+/// One signal as entries, several as a table.
+void report(cli::Session& session, const std::vector<Injection>& injections, const std::vector<double>& snr,
+            const Band& band) {
   auto& s = session.summary;
-  s.add("alpha", injection.point.alpha, "rad");
-  s.add("delta", injection.point.delta, "rad");
-  s.add("frequency", band.frequency(injection.point.omega), "Hz");
-  s.add("fdot", band.spindown(injection.point.s), "Hz/s");
-  s.add("omega", injection.point.omega);
-  s.add("s", injection.point.s);
-  s.add("h0", injection.polarisation.h0);
-  s.add("cos iota", injection.polarisation.cos_iota);
-  s.add("psi", injection.polarisation.psi, "rad");
-  s.add("phi0", injection.polarisation.phi0, "rad");
-  s.add("amplitudes", std::vector<double>(A.begin(), A.end()));
-  s.add("optimal snr", snr);
+  if (injections.size() > 1) {
+    cli::Table table{"signals",
+                     {"alpha", "delta", "frequency Hz", "fdot Hz/s", "h0", "cos iota", "psi", "phi0", "snr"}};
+    for (std::size_t k = 0; k < injections.size(); ++k) {
+      const auto& p = injections[k].point;
+      const auto& q = injections[k].polarisation;
+      table.rows.push_back(
+          {p.alpha, p.delta, band.frequency(p.omega), band.spindown(p.s), q.h0, q.cos_iota, q.psi, q.phi0, snr[k]});
+    }
+    s.add(std::move(table));
+    return;
+  }
+  for (std::size_t k = 0; k < injections.size(); ++k) {
+    const auto& injection = injections[k];
+    const auto A = amplitudes(injection.polarisation);
+    s.add("alpha", injection.point.alpha, "rad");
+    s.add("delta", injection.point.delta, "rad");
+    s.add("frequency", band.frequency(injection.point.omega), "Hz");
+    s.add("fdot", band.spindown(injection.point.s), "Hz/s");
+    if (injection.point.s2 != 0) s.add("fddot", injection.point.s2 / second_of(band, 1), "Hz/s^2");
+    s.add("omega", injection.point.omega);
+    s.add("s", injection.point.s);
+    s.add("h0", injection.polarisation.h0);
+    s.add("cos iota", injection.polarisation.cos_iota);
+    s.add("psi", injection.polarisation.psi, "rad");
+    s.add("phi0", injection.polarisation.phi0, "rad");
+    s.add("amplitudes", std::vector<double>(A.begin(), A.end()));
+    s.add("optimal snr", snr[k]);
+  }
+}
+
+/// The numbers of a word such as f:amplitude:phase.
+std::vector<double> numbers_of(const std::string& word) {
+  std::vector<double> p;
+  for (std::size_t begin = 0; begin <= word.size();) {
+    const auto end = std::min(word.find(':', begin), word.size());
+    const auto value = formats::parse_real(word.substr(begin, end - begin));
+    if (!value || !std::isfinite(*value)) return {};
+    p.push_back(*value);
+    begin = end + 1;
+  }
+  return p;
+}
+
+struct InstrumentalLine {
+  double frequency, amplitude, phase, wander;
+};
+/// Of --line and, inside the band, of --comb.
+std::vector<InstrumentalLine> lines_of(const Options& o, const Band& band) {
+  std::vector<InstrumentalLine> lines;
+  for (const auto& word : o.lines) {
+    const auto p = numbers_of(word);
+    if (p.size() != 3 && p.size() != 4)
+      throw usage_error("--line {}: expected f:amplitude:phase or f:amplitude:phase:wander", word);
+    lines.push_back({p[0], p[1], p[2], p.size() == 4 ? p[3] : 0});
+  }
+  for (const auto& word : o.combs) {
+    const auto p = numbers_of(word);
+    if ((p.size() != 3 && p.size() != 4) || !(p[0] > 0))
+      throw usage_error(
+          "--comb {}: expected spacing:offset:amplitude or spacing:offset:amplitude:wander, spacing above 0", word);
+    if (band.width() / p[0] > 1e5) throw usage_error("--comb {}: more than 1e5 teeth in the band", word);
+    for (double k = std::max(1.0, std::ceil((band.fpo - p[1]) / p[0])); p[1] + k * p[0] < band.fpo + band.width(); ++k)
+      lines.push_back({p[1] + k * p[0], p[2], 0, p.size() == 4 ? p[3] : 0});
+  }
+  return lines;
+}
+
+/// Amplitude A (f / f0)^index as rows of a table across the band.
+std::vector<std::array<double, 2>> power_law_of(const std::vector<double>& p, const Band& band) {
+  constexpr int rows = 256;
+  std::vector<std::array<double, 2>> table;
+  for (int k = 0; k <= rows; ++k) {
+    const double f = band.fpo + band.width() * k / rows;
+    table.push_back({f, p[0] * std::pow(f / p[1], p[2])});
+  }
+  return table;
 }
 
 void run(const Options& options, cli::Session& session) {
@@ -137,6 +213,7 @@ void run(const Options& options, cli::Session& session) {
     input = h5::Input::open(options.input);
     input->require_kind({"gw-data", "polgraw-data"});
     frame = read_frame(*input, Needs::ephemeris);
+    if (options.shapiro) read_sun(*input, frame.observation);
     if (frame.observation.band.fpo == 0) {
       if (!options.fpo && !options.band) throw usage_error("{} has no band: expected --fpo or --band", options.input);
       frame.info.band = options.fpo ? -1 : *options.band;
@@ -150,8 +227,9 @@ void run(const Options& options, cli::Session& session) {
   if (!options.noise.empty() && options.noise.size() != 1 && options.noise.size() != o.detectors.size())
     throw usage_error("--noise: expected one value or {}, found {}", o.detectors.size(), options.noise.size());
   const auto number = static_cast<std::uint64_t>(frame.info.frame);
-  const auto psd = options.psd.empty() ? std::vector<std::array<double, 2>>{} : read_pairs(options.psd);
+  auto psd = options.psd.empty() ? std::vector<std::array<double, 2>>{} : read_pairs(options.psd);
   if (!options.psd.empty() && psd.empty()) throw bad_input("{}: no rows", options.psd);
+  if (!options.power_law.empty()) psd = power_law_of(options.power_law, o.band);
   for (std::size_t d = 0; d < o.detectors.size(); ++d) {
     auto& series = o.detectors[d];
     const auto key = static_cast<std::uint32_t>(d);
@@ -189,6 +267,8 @@ void run(const Options& options, cli::Session& session) {
     const auto signal = legacy::parse_signal(formats::File::open(options.sig).text(), options.sig);
     if (signal.is_snr && !snr) snr = signal.value;
   }
+  std::vector<Injection> reported;
+  std::vector<double> snrs;
   for (auto injection : signals) {
     auto here = injection;
     here.point = at_frame(injection.point, elapsed);
@@ -197,7 +277,8 @@ void run(const Options& options, cli::Session& session) {
     if (options.amp) here.polarisation.h0 = *options.amp;
     if (snr) here.polarisation.h0 *= *snr / optimal_snr(blank, here);
     injection.polarisation.h0 = here.polarisation.h0;
-    report(session, injection, o.band, optimal_snr(blank, here), amplitudes(here.polarisation));
+    reported.push_back(injection);
+    snrs.push_back(optimal_snr(blank, here));
     for (std::size_t d = 0; d < o.detectors.size(); ++d) {
       auto& series = o.detectors[d];
       const auto recorded = options.calibration.empty()
@@ -209,25 +290,18 @@ void run(const Options& options, cli::Session& session) {
         if (silent || series.x[i] != 0) series.x[i] += h[i];
     }
   }
-  for (const auto& line : options.lines) {
-    std::vector<double> p;
-    for (std::size_t begin = 0; begin <= line.size();) {
-      const auto end = std::min(line.find(':', begin), line.size());
-      const auto value = formats::parse_real(line.substr(begin, end - begin));
-      if (!value || !std::isfinite(*value)) break;
-      p.push_back(*value);
-      begin = end + 1;
-    }
-    if (p.size() != 3 && p.size() != 4)
-      throw usage_error("--line {}: expected f:amplitude:phase or f:amplitude:phase:wander", line);
+  report(session, reported, snrs, o.band);
+  std::uint32_t number_of_line = 0;
+  for (const auto& line : lines_of(options, o.band)) {
     for (std::size_t d = 0; d < o.detectors.size(); ++d) {
       auto& series = o.detectors[d];
       auto with = series.x;
-      add_line(with, o.band, p[0], p[1], p[2], p.size() == 4 ? p[3] : 0, session.seed + number,
-               static_cast<std::uint32_t>(d));
+      add_line(with, o.band, line.frequency, line.amplitude, line.phase, line.wander, session.seed + number,
+               static_cast<std::uint32_t>(d) + 16 * number_of_line);
       for (std::size_t i = 0; i < with.size(); ++i)
         if (silent || series.x[i] != 0) series.x[i] = with[i];
     }
+    ++number_of_line;
   }
   for (auto& series : o.detectors)
     series.sigma2 = noise_variance(series.x);
@@ -266,10 +340,12 @@ int main(int argc, char** argv) {
            {"--gaps", &o.segments, "two columns, GPS begin and end of science segments", {.value_name = "FILE"}},
            {"--duty", &o.duty, "mean hours locked and lost of random gaps, e.g. 10,3"},
            {"--params", &o.params, "alpha,delta,f,fdot,h0,cosi,psi,phi0 (rad, Hz, Hz/s)"},
-           {"--catalogue", &o.catalogue, "CSV with these eight columns", {.value_name = "FILE"}},
+           {"--catalogue", &o.catalogue, "CSV with these eight columns, a ninth may be fddot", {.value_name = "FILE"}},
            {"--sig", &o.sig, "signal file of the community code", {.value_name = "FILE"}},
            {"--random", &o.random, "draw a signal"},
            {"--number", &o.number, "which of the seed's random signals", {.minimum = 0}},
+           {"--count", &o.count, "draw so many random signals", {.minimum = 1, .maximum = 100000}},
+           {"--fddot", &o.fddot, "second derivative of --params", {.unit = "Hz/s^2"}},
            {"--snr", &o.snr, "scale h0 to this optimal signal-to-noise ratio", {.minimum = 0}},
            {"--amp", &o.amp, "h0 instead", {.minimum = 0}},
            {"--fdot-min", &o.fdot_min, "of random signals", {.unit = "Hz/s"}},
@@ -280,10 +356,16 @@ int main(int argc, char** argv) {
             &o.lines,
             "f:amplitude:phase of a line; :wander, its random walk in Hz an hour",
             {.value_name = "LINE"}},
+           {"--comb",
+            &o.combs,
+            "spacing:offset:amplitude of a comb, its teeth at offset + k spacing; :wander as above",
+            {.value_name = "COMB"}},
+           {"--power-law", &o.power_law, "coloured noise of amplitude A (f/f0)^index: A,f0,index"},
            {"--glitches", &o.glitches, "bursts: rate an hour, mean amplitude, quality, e.g. 2,8,10"},
            {"--calibration", &o.calibration,
             "errors of each detector: relative amplitude, phase in rad, e.g. 0.05,0.1"},
-           {"--exact-phase", &o.exact_phase, "keep the terms of the phase that the search drops"}},
+           {"--exact-phase", &o.exact_phase, "keep the terms of the phase that the search drops"},
+           {"--shapiro", &o.shapiro, "signals are delayed in the Sun's gravity (/DET/ephem/sun_ssb)"}},
       .examples =
           {{"polgraw-inject --gps 1187008512 --fpo 20.171875 --noise 1 --random --snr 20 --seed 7 - | polgraw-search - - "
             "--threshold 14.5 | polgraw-convert - - --to csv | head",
@@ -302,6 +384,9 @@ int main(int argc, char** argv) {
       throw usage_error("--glitches: expected rate, amplitude and quality, rate and quality above 0");
     if (!o.calibration.empty() && o.calibration.size() != 2)
       throw usage_error("--calibration: expected two standard deviations");
+    if (!o.power_law.empty() && (o.power_law.size() != 3 || !(o.power_law[0] >= 0) || !(o.power_law[1] > 0)))
+      throw usage_error("--power-law: expected A,f0,index with A of at least 0 and f0 above 0");
+    if (!o.power_law.empty() && !o.psd.empty()) throw usage_error("--psd and --power-law exclude each other");
     for (double sigma : o.noise)
       if (!(sigma >= 0)) throw usage_error("--noise: expected values of at least 0");
     if (o.snr && o.amp) throw usage_error("--snr and --amp exclude each other");

@@ -67,6 +67,27 @@ TEST_CASE("every optimiser of the follow-up reaches the same maximum") {
   CHECK(directed.F <= best.F + 1e-9);
 }
 
+TEST_CASE("the Sun's gravity delays the signal: F has it, by sums and by derivatives alike") {
+  auto o = coarse_frame(20, 4308, 1500);
+  for (auto& d : o.detectors)
+    d.ephemeris.sun = sun_positions(1187008512, 20, o.band.N);
+  const Injection injection{{1.1, -2e-7, 0.25, 2.5, 0}, {0.6, 0.4, 0.7, 1.9}};  // some degrees from the Sun
+  fill(o, injection, 5, 0);
+  const JointStatistic with({&o}, {0});
+  const double d = optimal_snr(o, injection);
+  CHECK(with.F(injection.point) == doctest::Approx(d * d / 2).epsilon(1e-2));
+  CHECK(with.derivatives(injection.point).F == doctest::Approx(with.F(injection.point)).epsilon(1e-9));
+  auto without = o;
+  for (auto& series : without.detectors)
+    series.ephemeris.sun.clear();
+  const auto phase = [&](const Observation& observation) {
+    return polarisation(estimate_amplitudes(DirectStatistic(observation).network(injection.point))).phi0;
+  };
+  // psi + pi/2 with phi0 + pi is the same signal.
+  CHECK(std::abs(std::remainder(phase(o) - 1.9, pi)) < 0.05);
+  CHECK(std::abs(std::remainder(phase(without) - 1.9, pi)) > 0.1);  // 2 pi 1500 Hz times some 20 us and more
+}
+
 TEST_CASE("the second spindown of a directed follow-up") {
   auto o = coarse_frame(20, 8616, 20);
   const Injection injection{{1.1, -2e-7, 0.5, 2.1, 1e-11}, {0.6, 0.4, 0.7, 1.9}};
