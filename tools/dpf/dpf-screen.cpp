@@ -2,12 +2,14 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
 #include "cluster/world.hpp"
 #include "farm.hpp"
+#include "io/bytes.hpp"
 #include "io/plot.hpp"
 #include "layout.hpp"
 #include "screen.hpp"
@@ -44,6 +46,25 @@ std::vector<std::string_view> split_at(std::string_view text, char separator) {
   return parts;
 }
 
+// The words of a list: A,B,C, or those of a text file of that name, between blanks, commas and line ends; # begins a
+// comment.
+std::vector<std::string> words_of(const std::string& list) {
+  std::string text = list;
+  if (std::error_code error; std::filesystem::is_regular_file(list, error)) {
+    const formats::File file = formats::File::open(list);
+    text.clear();
+    bool comment = false;
+    for (const char c : file.text()) {
+      comment = c == '#' || (comment && c != '\n');
+      text += comment || c == ' ' || c == '\t' || c == '\r' || c == '\n' ? ',' : c;
+    }
+  }
+  std::vector<std::string> words;
+  for (const auto word : split_at(text, ','))
+    if (!word.empty() || text == list) words.emplace_back(word);
+  return words;
+}
+
 std::vector<dpf::Contingency> from_table(const Options& options, const dpf::Grid& grid) {
   const auto source = dpf::ScenarioSource::open(options.table, grid, "auto");
   if (source.changes() == nullptr) throw bad_input("{}: expected a change table, found dense scenarios", options.table);
@@ -73,15 +94,15 @@ std::vector<dpf::Contingency> contingencies_of(const Options& options, const dpf
   if (options.branches == "all")
     add(dpf::all_branches(network));
   else if (options.branches != "none")
-    for (const auto word : split_at(options.branches, ','))
+    for (const auto& word : words_of(options.branches))
       out.push_back({{row_number(word, grid.branch.size(), "--branches")}, {}, {}});
   if (options.generators == "all")
     add(dpf::all_generators(network));
   else if (options.generators != "none")
-    for (const auto word : split_at(options.generators, ','))
+    for (const auto& word : words_of(options.generators))
       out.push_back({{}, {row_number(word, grid.gen.size(), "--gens")}, {}});
   if (!options.pairs.empty())
-    for (const auto word : split_at(options.pairs, ',')) {
+    for (const auto& word : words_of(options.pairs)) {
       const auto ends = split_at(word, '-');
       if (ends.size() != 2) throw usage_error("--pairs: expected ROW-ROW, found \"{}\"", word);
       out.push_back(
@@ -536,9 +557,18 @@ int main(int argc, char** argv) {
                                "grid, kind power-case or power-flow, or a MATPOWER case file (.m); - is stdin (HDF5)"),
                     cli::output("OUT", options.output, "contingency table, kind power-flow")},
       .options =
-          {{"--branches", &options.branches, "branches to take out: all, none, or rows from 1", {.value_name = "LIST"}},
-           {"--gens", &options.generators, "generators to take out: all, none, or rows from 1", {.value_name = "LIST"}},
-           {"--pairs", &options.pairs, "pairs of branches to take out together, as 3-7,12-40", {.value_name = "LIST"}},
+          {{"--branches",
+            &options.branches,
+            "branches to take out: all, none, rows from 1 (1,5,8), or a text file with them",
+            {.value_name = "LIST|FILE"}},
+           {"--gens",
+            &options.generators,
+            "generators to take out: all, none, rows from 1, or a text file with them",
+            {.value_name = "LIST|FILE"}},
+           {"--pairs",
+            &options.pairs,
+            "pairs of branches to take out together, as 3-7,12-40, or a text file with them",
+            {.value_name = "LIST|FILE"}},
            {"--contab",
             &options.table,
             "outages of a MATPOWER change table (.m, or HDF5 from dpf-import) instead",
@@ -548,7 +578,7 @@ int main(int argc, char** argv) {
            {"--guard",
             &options.guard,
             "decide early: off, auto (3), or the width of the guard band in estimated errors",
-            {.value_name = "KAPPA"}},
+            {.value_name = "auto|off|KAPPA"}},
            {"--prefilter",
             &options.prefilter,
             "lodf: outages whose loadings all stay low in the linear guess are not solved (status 6); it does not look at voltages",
