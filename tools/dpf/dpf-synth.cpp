@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <numbers>
 #include <optional>
 
 #include "cli/command.hpp"
@@ -7,6 +9,7 @@
 #include "compute/parallel.hpp"
 #include "compute/random.hpp"
 #include "layout.hpp"
+#include "metering.hpp"
 #include "synth.hpp"
 #include "weather.hpp"
 
@@ -21,6 +24,8 @@ struct Options {
          outliers = 0;
   double wind = 0, solar = 0, coverage = 0.2, length = 0;
   std::string tie_kind = "ring", dispatch = "proportional", references = "one";
+  std::vector<std::string> quantities = {"vm", "va"}, pmu = {"all"};
+  double power_sigma = -1;
 };
 
 void summarise(cli::Session& session, const dpf::Grid& grid) {
@@ -95,34 +100,78 @@ dpf::Ties ties_of(const std::string& word) {
   return dpf::Ties::ring;
 }
 
-// Measured |V| and angles of every bus in every scenario of a solved flow.
+// Which buses have a phasor measurement unit: all, those of a cover, or a list of numbers.
+std::vector<char> metered_buses(const Options& options, const dpf::Grid& grid, const dpf::Network& network) {
+  std::vector<char> out(grid.bus.size(), options.pmu.size() == 1 && options.pmu[0] == "all");
+  if (out[0]) return out;
+  if (options.pmu.size() == 1 && options.pmu[0] == "cover") {
+    for (const int row : dpf::covering_buses(grid, network))
+      out[row] = 1;
+    return out;
+  }
+  const auto rows = dpf::bus_rows(grid);
+  for (const std::string& word : options.pmu) {
+    std::int64_t number = 0;
+    const char* end = word.data() + word.size();
+    const auto parsed = std::from_chars(word.data(), end, number);
+    const auto found = rows.find(number);
+    if (parsed.ec != std::errc() || parsed.ptr != end || found == rows.end())
+      throw usage_error("--pmu: expected all, cover or numbers of buses of the grid, found \"{}\"", word);
+    out[found->second] = 1;
+  }
+  return out;
+}
+
+// What meters read in every scenario of a solved flow.
 void measure(const Options& options, cli::Session& session, const dpf::LoadedGrid& input) {
   if (!input.file || !input.file->exists("/result/vm"))
     throw bad_input("{}: expected a solved flow with /result/vm", input.name);
+  const dpf::Grid& grid = input.grid;
+  const dpf::Network network = dpf::build_network(grid);
+  const dpf::Problem problem = dpf::problem_of(network);
+  const std::vector<char> metered = metered_buses(options, grid, network);
   const double sigma = options.sigma < 0 ? 1e-3 : options.sigma;
+  const double power_sigma = options.power_sigma < 0 ? sigma : options.power_sigma;
+  const auto result = [&](const char* name) {
+    return input.file->read<double>(std::string("/result/") + name,
+                                    {.axes = {"scenario", "bus"}, .shape = {0, grid.bus.size()}});
+  };
+  const auto vm = result("vm"), va = result("va");
+  const std::size_t snapshots = std::min(vm.shape[0], va.shape[0]);
+  std::vector<dpf::State> states(snapshots, dpf::file_start(problem));
+  for (std::size_t s = 0; s < snapshots; ++s)
+    for (std::size_t i = 0; i < grid.bus.size(); ++i)
+      if (const int k = network.node_of_bus[i]; k >= 0) {
+        states[s].vm[k] = vm.values[s * grid.bus.size() + i];
+        states[s].va[k] = va.values[s * grid.bus.size() + i] * std::numbers::pi / 180;
+      }
   h5::Output file = h5::Output::create(options.output, session.force);
   file.stamp(session, "power-case", &*input.file);
-  dpf::write_grid(file, input.grid);
-  const auto noisy = [&](const char* name, double unit, std::uint32_t channel, const char* units) {
-    auto values = input.file->read<double>(std::string("/result/") + name,
-                                           {.axes = {"scenario", "bus"}, .shape = {0, input.grid.bus.size()}});
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      compute::Stream random(session.seed, i, channel);
-      const bool missing = random.uniform() < options.missing, outlier = random.uniform() < options.outliers;
-      values.values[i] += sigma * unit * random.normal() * (outlier ? 50 : 1);
-      if (missing) values.values[i] = NAN;
+  dpf::write_grid(file, grid);
+  for (const std::string& word : options.quantities) {
+    const dpf::Quantity quantity = dpf::quantity_of(word);
+    const std::string units = dpf::units(quantity);
+    const double own_sigma = units == "deg"                     ? sigma * 180 / std::numbers::pi
+                             : units == "MW" || units == "MVAr" ? power_sigma * grid.base_mva
+                                                                : sigma;
+    std::vector<double> values;
+    for (const dpf::State& state : states) {
+      const auto row = dpf::readings(grid, problem, state, quantity, metered);
+      values.insert(values.end(), row.begin(), row.end());
     }
-    const std::string path = std::string("/measurement/") + name;
-    file.write(path, values.values, values.shape,
-               {.units = units, .long_name = "measured voltage, NaN = missing", .dims = {"snapshot", "bus"}});
-    file.attribute(path, "sigma", std::max(sigma, 1e-12) * unit);
-    return values.shape[0];
-  };
-  const std::size_t snapshots = noisy("vm", 1, 21, "pu");
-  noisy("va", 57.29577951308232, 22, "deg");
-  file.carry(*input.file, {"/result"});
+    dpf::disturb(values, 0, quantity, {session.seed, own_sigma, options.missing, options.outliers});
+    const std::size_t width = dpf::of_bus(quantity) ? grid.bus.size() : grid.branch.size();
+    const std::string path = "/measurement/" + word;
+    file.write(path, values, {snapshots, width},
+               {.units = units,
+                .long_name = "measured, NaN = missing",
+                .dims = {"snapshot", dpf::of_bus(quantity) ? "bus" : "branch"}});
+    file.attribute(path, "sigma", std::max(own_sigma, 1e-12));
+  }
+  file.carry(*input.file, {"/result", "/measurement"});
   file.commit();
   session.summary.add("snapshots", snapshots);
+  session.summary.add("buses with a phasor measurement unit", std::ranges::count(metered, 1));
   session.summary.add("sigma", sigma, "pu");
   session.summary.add("seed", static_cast<std::int64_t>(session.seed));
 }
@@ -158,7 +207,7 @@ int main(int argc, char** argv) {
           "profile: a time series of loads with the hourly, weekly and yearly shape of a country's demand and lognormal noise on "
           "every load. montecarlo: random load patterns. In both, generator outputs follow the total load, in proportion or in merit order. supergrid: copies of a "
           "grid joined by tie lines. ring: a random meshed grid of any size, made from its solution: voltages are drawn first and "
-          "the injections computed from them, so the voltages in the file solve it exactly. measure: noisy voltage measurements of a solved flow, for dpf-fit.\n\n"
+          "the injections computed from them, so the voltages in the file solve it exactly. measure: noisy measurements of a solved flow, for dpf-fit: voltages and flows where phasor measurement units stand, injections everywhere.\n\n"
           "Random numbers are keyed by seed, scenario and element: the same seed gives the same data with any number of threads.",
       .arguments = {cli::choice("KIND", options.kind, {"profile", "montecarlo", "supergrid", "ring", "measure"},
                                 "what to make"),
@@ -204,6 +253,18 @@ int main(int argc, char** argv) {
             "lower end of the factor that all loads of a montecarlo scenario share",
             {.minimum = 0}},
            {"--high", &options.high, "its upper end", {.minimum = 0}},
+           {"--quantities",
+            &options.quantities,
+            "measure: what is measured: vm, va, p, q (injections), pf, qf, pt, qt (into branches), if, it (currents)",
+            {.value_name = "LIST"}},
+           {"--pmu",
+            &options.pmu,
+            "measure: buses with a phasor measurement unit, which gives voltages and the branches at that bus: all, cover (few, each other bus beside one), or numbers of buses",
+            {.value_name = "LIST"}},
+           {"--sigma-power",
+            &options.power_sigma,
+            "measure: noise of powers, over the power base; default as --sigma",
+            {.unit = "pu", .minimum = -1, .maximum = 2}},
            {"--missing", &options.missing, "fraction of missing measurements", {.minimum = 0, .maximum = 1}},
            {"--outliers",
             &options.outliers,
@@ -232,7 +293,7 @@ int main(int argc, char** argv) {
       .reads = "/grid/{bus,gen,branch}/*  as dpf-import writes it",
       .writes =
           "/grid/*\n/scenarios/bus[load]  numbers of the buses with load\n/scenarios/{load_p,load_q}[scenario,load]  MW, MVAr\n"
-          "/scenarios/gen_p[scenario,gen]  MW\n/scenarios/time[scenario]  s (profile)\n/measurement/{vm,va}[snapshot,bus]  (measure)",
+          "/scenarios/gen_p[scenario,gen]  MW\n/scenarios/time[scenario]  s (profile)\n/measurement/{vm,va,p,q}[snapshot,bus]  (measure)\n/measurement/{pf,qf,pt,qt,if,it}[snapshot,branch]",
       .standard = {.threads = true, .seed = true}};
   return command.run(argc, argv, [&](cli::Session& session) { make(options, session); });
 }
