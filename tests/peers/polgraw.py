@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -45,12 +46,46 @@ def f_statistic(file, f, fdot, alpha, delta):
     return (b2 * abs(xa) ** 2 + a2 * abs(xb) ** 2 - 2 * ab * (xa * np.conj(xb)).real) / (a2 * b2 - ab**2)
 
 
+def write_sfts(path, strain, rate, gps, length, low, high, version, order):
+    """SFT files of version 2 or 3 from their published layout: half-overlapping transforms, data dt times the DFT."""
+    n = int(length * rate)
+    first, last = int(low * length), int(high * length)
+    with open(path, "wb") as out:
+        for begin in range(0, len(strain) - n + 1, n // 2):
+            bins = np.fft.rfft(strain[begin:begin + n])[first:last] / rate
+            start = gps + begin / rate
+            out.write(struct.pack(order + "diidiiQ", version, int(start), int(round((start % 1) * 1e9)), length, first, last - first, 0))
+            out.write(b"H1" + (b"\0\0" if version == 2 else struct.pack(order + "H", 0)) + struct.pack(order + "i", 8) + b"comment\0")
+            pairs = np.empty(2 * len(bins), dtype=order + "f4")
+            pairs[0::2], pairs[1::2] = bins.real, bins.imag
+            out.write(pairs.tobytes())
+
+
+def check_preparation():
+    """A sinusoid in strain, through SFTs written here, comes out with its omega, amplitude and phase."""
+    rate, gps, fpo, dt = 64.0, 1187008512, 20.171875, 2.0
+    t = np.arange(int(14400 * rate)) / rate
+    for version, order, f, amplitude, phase, bound in [(2, "<", 20.3, 1.7, 0.6, 1e-6), (3, "<", 20.25, 0.8, -2.1, 1e-6), (2, ">", 20.3, 1, 1, 1e-6), (3, "<", 20.30013, 1, 0.3, 0.02)]:
+        write_sfts("a.sft", amplitude * np.cos(2 * np.pi * f * t + phase), rate, gps, 1800.0, 19, 22, version, order)
+        run("polgraw-prep", "a.sft", "a.h5", "-f", "-q", "--detector", "H1", "--fpo", str(fpo), "--days", "0.15", "--gps", str(gps))
+        x = h5py.File("a.h5")["H1/x"][:]
+        i = np.arange(len(x))
+        inner = (i >= 300) & (i < 6000)
+        omega = 2 * np.pi * (f - fpo) * dt
+        expected = amplitude * np.cos(omega * i + phase)
+        worst = abs(x - expected)[inner].max() / amplitude
+        c = np.linalg.lstsq(np.stack([np.cos(omega * i), -np.sin(omega * i)], 1)[inner], x[inner], rcond=None)[0]
+        print(f"SFT version {version}{order} at {f} Hz: largest error {worst:.1e} of the amplitude, amplitude {np.hypot(*c):.7f}, phase {np.arctan2(c[1], c[0]):.7f}")
+        assert worst < bound and abs(np.hypot(*c) / amplitude - 1) < bound and abs(np.arctan2(c[1], c[0]) - phase) < bound
+
+
 def run(*words):
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
+    check_preparation()
     run("polgraw-inject", "--gps", "1187008512", "--days", "1", "--fpo", "20.171875", "--noise", "1,1.4", "--duty", "5,1",
         "--params", "2.3,0.4,20.27,-2.5e-9,1,0.3,0.1,1", "--snr", "15", "frame.h5", "-q")
     file = h5py.File("frame.h5")

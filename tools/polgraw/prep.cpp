@@ -217,6 +217,26 @@ void apply_segments(std::span<double> x, double gps_start, double dt, std::span<
   }
 }
 
+std::vector<std::array<double, 2>> narrowed_segments(std::span<const double> x, double gps_start, double dt,
+                                                     std::span<const std::array<double, 2>> segments, double factor,
+                                                     double reach) {
+  const double limit = factor * std::sqrt(noise_variance(x));
+  std::vector<std::array<double, 2>> kept;
+  for (const auto& segment : segments) {
+    const auto sample = [&](double gps) {
+      return static_cast<std::size_t>(
+          std::clamp(std::ceil((gps - gps_start) / dt), 0.0, static_cast<double>(x.size())));
+    };
+    auto [lo, hi] = segment;
+    for (std::size_t i = sample(segment[0]); i < sample(std::min(segment[0] + reach, segment[1])); ++i)
+      if (std::abs(x[i]) > limit) lo = gps_start + dt * static_cast<double>(i + 1);
+    for (std::size_t i = sample(segment[1]); i-- > sample(std::max(segment[1] - reach, lo));)
+      if (std::abs(x[i]) > limit) hi = gps_start + dt * static_cast<double>(i);
+    if (lo < hi) kept.push_back({lo, hi});
+  }
+  return kept;
+}
+
 std::size_t replace_outliers(std::span<double> x, double factor, Replacement replacement, std::uint64_t seed) {
   const double sigma = std::sqrt(noise_variance(x));
   compute::Stream random(seed, 0, 6000);
@@ -272,35 +292,35 @@ std::size_t replace_grubbs(std::span<double> x, double alpha, std::size_t buffer
   return count;
 }
 
-std::vector<FoundLine> find_lines(std::span<const double> data, const Band& band, double alpha, int pad,
-                                  std::size_t nav, std::size_t most) {
+std::vector<FoundLine> find_lines(std::span<const double> data, const Band& band, const LineSearch& settings) {
   std::vector<double> x(data.begin(), data.end());
-  const std::size_t n = band.nfft * static_cast<std::size_t>(pad), half = n / 2;
+  const std::size_t n = band.nfft * static_cast<std::size_t>(settings.pad), half = n / 2;
   const compute::fft::Real<double> plan(n, {.directions = compute::fft::Directions::forward});
   const double threshold =
-      -std::log(-std::expm1(std::log1p(-alpha) / static_cast<double>(half)));  // power of noise is exponential
+      -std::log(-std::expm1(std::log1p(-settings.alpha) / static_cast<double>(half)));  // power of noise is exponential
   std::vector<FoundLine> found;
   std::vector<double> padded(n), power(half);
   std::vector<std::complex<double>> spectrum(half + 1);
-  while (found.size() < most) {
+  const std::size_t least = std::max<std::size_t>(settings.exclude, 1), last = half - std::min(half, settings.exclude);
+  while (found.size() < settings.most) {
     std::fill(std::ranges::copy(x, padded.begin()).out, padded.end(), 0.0);
     plan.forward(padded, spectrum);
     for (std::size_t k = 0; k < half; ++k)
       power[k] = std::norm(spectrum[k]);
     std::size_t peak = 0;
     double highest = 0;
-    for (std::size_t begin = 0; begin < half; begin += nav) {
-      const std::size_t end = std::min(half, begin + nav);
+    for (std::size_t begin = 0; begin < half; begin += settings.nav) {
+      const std::size_t end = std::min(half, begin + settings.nav);
       double mean = 0;
       for (std::size_t k = begin; k < end; ++k)
         mean += power[k] / static_cast<double>(end - begin);
-      for (std::size_t k = std::max<std::size_t>(begin, 1); k < end; ++k)
+      for (std::size_t k = std::max(begin, least); k < std::min(end, last); ++k)
         if (mean > 0 && power[k] / mean > highest) highest = power[k] / mean, peak = k;
     }
     if (!(highest > threshold) || peak + 1 >= half) break;
     // The periodogram's maximum by a parabola, then the sinusoid's amplitudes by least squares.
     const double a = power[peak - 1], b = power[peak], c = power[peak + 1], bend = a - 2 * b + c;
-    const double bin = static_cast<double>(peak) + (bend < 0 ? 0.5 * (a - c) / bend : 0);
+    const double bin = static_cast<double>(peak) + (settings.refine && bend < 0 ? 0.5 * (a - c) / bend : 0);
     const double omega = 2 * pi * bin / static_cast<double>(n);
     double cc = 0, ss = 0, cs = 0, xc = 0, xs = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -314,7 +334,7 @@ std::vector<FoundLine> find_lines(std::span<const double> data, const Band& band
     for (std::size_t i = 0; i < x.size(); ++i)
       if (x[i] != 0)
         x[i] -= p * std::cos(omega * static_cast<double>(i)) + q * std::sin(omega * static_cast<double>(i));
-    found.push_back({band.frequency(omega), std::hypot(p, q), highest});
+    found.push_back({band.frequency(omega), std::hypot(p, q), highest, std::atan2(-q, p)});
   }
   return found;
 }

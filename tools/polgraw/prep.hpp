@@ -40,6 +40,12 @@ std::vector<ShortTransform> transforms_from_series(std::span<const double> strai
 void apply_segments(std::span<double> x, double gps_start, double dt, std::span<const std::array<double, 2>> segments,
                     double taper);
 
+/// Segments made narrower at their edges: a sample above `factor` sigma within `reach` seconds of an edge takes the
+/// edge behind it. Segments of which nothing is left go.
+std::vector<std::array<double, 2>> narrowed_segments(std::span<const double> x, double gps_start, double dt,
+                                                     std::span<const std::array<double, 2>> segments, double factor,
+                                                     double reach);
+
 enum class Replacement { zero, gauss };
 /// |x| > factor sigma; returns how many.
 std::size_t replace_outliers(std::span<double> x, double factor, Replacement replacement, std::uint64_t seed);
@@ -52,10 +58,17 @@ double grubbs_critical(std::size_t n, double alpha);
 /// A sinusoid in the data.
 struct FoundLine {
   double frequency = 0, amplitude = 0, F = 0;
+  double phase = 0;  ///< at sample 0: amplitude cos(omega i + phase)
 };
-/// Lines above a global false-alarm probability in the normalised periodogram, strongest first, each subtracted before
-/// the next is looked for.
-std::vector<FoundLine> find_lines(std::span<const double> x, const Band& band, double alpha, int pad, std::size_t nav,
-                                  std::size_t most);
+struct LineSearch {
+  double alpha = 0.01;      ///< global false-alarm probability
+  int pad = 2;              ///< zero padding of the periodogram
+  std::size_t nav = 4096;   ///< bins of a block that is normalised
+  std::size_t exclude = 0;  ///< bins left out at both edges of the band
+  bool refine = true;       ///< frequencies between bins by a parabola
+  std::size_t most = 100;
+};
+/// Lines in the normalised periodogram, strongest first, each subtracted before the next is looked for.
+std::vector<FoundLine> find_lines(std::span<const double> x, const Band& band, const LineSearch& settings);
 
 }  // namespace fachwerk::polgraw

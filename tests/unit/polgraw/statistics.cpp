@@ -304,10 +304,56 @@ TEST_CASE("a sinusoid through short transforms comes back with its frequency, am
   for (std::size_t i = 600; i < 2900; ++i)
     worst = std::max(worst, std::abs(x[i] - 3 * std::cos(omega * static_cast<double>(i) + 0.4)));
   CHECK(worst < 0.05);
-  const auto found = find_lines(std::span(x).subspan(600, 2048), make_band(fpo, dt, 2048), 0.01, 4, 4096, 3);
+  const auto found =
+      find_lines(std::span(x).subspan(600, 2048), make_band(fpo, dt, 2048), {.alpha = 0.01, .pad = 4, .most = 3});
   REQUIRE(found.size() >= 1);
   CHECK(found[0].frequency == doctest::Approx(f).epsilon(1e-6));
   CHECK(found[0].amplitude == doctest::Approx(3).epsilon(1e-2));
+  CHECK(std::abs(std::remainder(found[0].phase - (0.4 + 600 * omega), 2 * pi)) < 0.02);
+  // Bins at the band's edges are left out.
+  const auto band = make_band(fpo, dt, 2048);
+  const auto away = static_cast<std::size_t>((f - fpo) / band.width() * 4 * 2048 / 2) + 20;
+  for (const auto& line : find_lines(std::span(x).subspan(600, 2048), band, {.pad = 4, .exclude = away, .most = 3}))
+    CHECK(line.frequency > f);
+}
+
+TEST_CASE("segments: the Tukey taper, edges behind large outliers, gaps") {
+  std::vector<double> x(1000, 1.0);
+  apply_segments(x, 5000, 2, std::vector<std::array<double, 2>>{{5100, 5900}, {6200, 6600}}, 100);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double gps = 5000 + 2.0 * static_cast<double>(i);
+    double expected = 0;
+    for (const auto& [lo, hi] : {std::array{5100.0, 5900.0}, std::array{6200.0, 6600.0}})
+      if (gps >= lo && gps < hi) {
+        const double edge = std::min(gps - lo, hi - gps);
+        expected = edge < 100 ? std::pow(std::sin(pi * edge / 200), 2) : 1;
+      }
+    CHECK(x[i] == doctest::Approx(expected).epsilon(1e-12));
+  }
+  std::vector<double> y(1000);
+  add_noise(y, 1, 3, 1, 0);
+  y[55] = 40;   // GPS 5110, ten seconds behind an edge
+  y[440] = 40;  // GPS 5880
+  y[250] = 40;  // in the middle
+  const auto narrower =
+      narrowed_segments(y, 5000, 2, std::vector<std::array<double, 2>>{{5100, 5900}, {6200, 6600}}, 6, 60);
+  REQUIRE(narrower.size() == 2);
+  CHECK(narrower[0] == std::array<double, 2>{5112, 5880});
+  CHECK(narrower[1] == std::array<double, 2>{6200, 6600});
+}
+
+TEST_CASE("outliers: six sigma, replaced by zero or a draw") {
+  std::vector<double> x(20000);
+  add_noise(x, 2, 11, 1, 0);
+  for (std::size_t i : {100U, 7000U, 19999U})
+    x[i] = 50;
+  auto zeros = x, drawn = x;
+  CHECK(replace_outliers(zeros, 6, Replacement::zero, 1) == 3);
+  CHECK(missing_samples(zeros) == 3);
+  CHECK(replace_outliers(drawn, 6, Replacement::gauss, 1) == 3);
+  CHECK(missing_samples(drawn) == 0);
+  CHECK(std::abs(drawn[7000]) < 12);
+  CHECK(drawn[101] == x[101]);
 }
 
 TEST_CASE("SFT files: round trip of both byte orders, and what is refused") {
