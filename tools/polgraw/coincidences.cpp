@@ -93,8 +93,7 @@ KeyLayout layout_of(std::span<const Candidates> candidates, const std::array<int
     if (layout.frames.empty() || layout.frames.back() != c.frame) layout.frames.push_back(c.frame);
   }
   std::ranges::sort(layout.frames);
-  const auto repeated = std::ranges::unique(layout.frames);
-  layout.frames.erase(repeated.begin(), repeated.end());
+  layout.frames.erase(std::unique(layout.frames.begin(), layout.frames.end()), layout.frames.end());
   for (std::size_t j = 0; j < 4; ++j)
     layout.bits[j] = std::bit_width(static_cast<std::uint64_t>(std::int64_t{highest[j]} - layout.lowest[j]));
   layout.bits[4] = std::bit_width(layout.frames.size());

@@ -46,6 +46,8 @@ Series read_series(const h5::Node& file, const std::string& name, const Band& ba
   for (std::size_t i = 0; i < band.N; ++i)
     for (std::size_t k = 0; k < 3; ++k)
       position[i][k] += series.ephemeris.detector[i][k];
+  // The community code's positions as they are, to the last bit.
+  if (file.is_dataset(ephem + "/det_ssb")) position = read_vectors(file, ephem + "/det_ssb", band.N, band.dt);
   series.ephemeris.position = std::move(position);
   if (file.is_dataset(ephem + "/einstein")) {
     series.ephemeris.einstein = file.column<double>(ephem + "/einstein", band.N, true);
@@ -286,8 +288,14 @@ void write_frame(h5::Output& file, const Frame& frame) {
     if (!einstein.empty())
       file.column(ephem + "/einstein", einstein,
                   {.units = "s", .long_name = "Einstein delay TDB - TT", .dims = {"sample"}});
-    else
+    else {
+      std::vector<double> total;
+      for (const auto& v : e.position)
+        total.insert(total.end(), {v[0] * dt, v[1] * dt, v[2] * dt});
+      file.write(ephem + "/det_ssb", total, {o.band.N, 3},
+                 {.units = "s", .long_name = "earth_ssb + det_geo, not rounded", .dims = {"sample", "xyz"}});
       file.attribute(ephem, "einstein", "on every axis of earth_ssb");
+    }
     file.attribute(root, "phir", e.phir);
     file.attribute(root, "eps", e.obliquity);
     file.attribute(root, "lat", d.site.latitude);

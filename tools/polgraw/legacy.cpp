@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little);
 
 std::vector<double> parse_doubles(std::string_view bytes) {
   std::vector<double> values(bytes.size() / sizeof(double));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(double));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(double));
   return values;
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -168,6 +169,51 @@ TriggerSet read_legacy_triggers(const Options& o, const std::string& file_name) 
   return set;
 }
 
+/// The numbers of each line that is neither a comment (%) nor a heading.
+std::vector<std::vector<double>> rows_of(const std::string& path, std::size_t columns) {
+  std::vector<std::vector<double>> rows;
+  std::istringstream lines(slurp(path));
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::ranges::replace(line, ',', ' ');
+    std::istringstream words(line);
+    std::vector<double> row;
+    for (std::string word; words >> word;) {
+      const auto value = formats::parse_real(word);
+      if (!value && row.empty() && (word[0] == '%' || number == 1)) break;
+      if (!value || !std::isfinite(*value))
+        throw bad_input("{}: line {}: expected a number, found \"{}\"", path, number, word);
+      row.push_back(*value);
+    }
+    if (row.empty()) continue;
+    if (row.size() != columns)
+      throw bad_input("{}: line {}: expected {} numbers, found {}", path, number, columns, row.size());
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+/// The tables of --to csv and --to lal.
+TriggerSet read_text_triggers(const Options& o, bool lal) {
+  if (!o.fpo && o.band < 0) throw usage_error("{}: expected --fpo or --band", o.in);
+  TriggerSet set;
+  const auto band = make_band(o.fpo ? *o.fpo : band_edge(o.band, o.dt), o.dt, frame_length(o.nod, o.dt));
+  for (const auto& r : rows_of(o.in, lal ? 7 : 5)) {
+    const double alpha = lal ? r[1] : r[2], delta = lal ? r[2] : r[3], fdot = lal ? r[3] : r[1];
+    if (!(std::abs(delta) <= pi / 2)) throw bad_input("{}: delta is {}, expected -pi/2 to pi/2", o.in, delta);
+    const auto sky = to_ecliptic(make_sky(alpha, delta), mean_obliquity);
+    set.triggers.push_back({.omega = band.omega(r[0]),
+                            .s = band.s(fdot),
+                            .delta = delta,
+                            .alpha = alpha,
+                            .snr = lal ? std::sqrt(std::max(0.0, r[6] - 4)) : r[4],
+                            .hemisphere = static_cast<int>(sky.hemisphere)});
+  }
+  set.source.assign(set.triggers.size(), 0);
+  set.sources.push_back({{o.frame, o.fpo ? -1 : o.band, 0.03125, o.gps.value_or(0)}, band, mean_obliquity, 0});
+  return set;
+}
+
 Content read_hdf5(const Options& o) {
   Content c;
   c.input = h5::Input::open(o.in);
@@ -204,6 +250,8 @@ Content read_any(const Options& o) {
     c.signal = legacy::parse_signal(slurp(o.in), o.in);
   else if (name.starts_with("triggers_") && name.ends_with(".bin"))
     c.triggers = read_legacy_triggers(o, name);
+  else if (name.ends_with(".csv") || name.ends_with(".lal"))
+    c.triggers = read_text_triggers(o, name.ends_with(".lal"));
   else if (name.ends_with(".bin"))
     c.grid = legacy::parse_grid(slurp(o.in), o.in);
   else
@@ -254,13 +302,14 @@ int main(int argc, char** argv) {
       .purpose = "convert between HDF5 and the files of polgraw-allsky",
       .description =
           "Reads a frame's folder (FFF/DET/xdatc_FFF_BBBB.bin, DetSSB.bin, rDet.bin, starting_date, FFF/grid.bin), a "
-          "triggers_*.bin, a grid.bin, a .coi, .vlines or sig* file, or an HDF5 file of polgraw, and writes HDF5 or, with --to, the other "
+          "triggers_*.bin, a grid.bin, a .coi, .vlines or sig* file, triggers as .csv or as .lal, or an HDF5 file of polgraw, and writes HDF5 or, with --to, the other "
           "formats.\n\n"
           "Triggers become CSV (f_Hz,fdot,alpha,delta,snr), the binary records of the original (five float64: omega, "
           "s, "
           "delta, alpha, snr) or a text list with the columns of lalpulsar.",
-      .arguments = {cli::input("IN", o.in,
-                               "folder of a frame, triggers_*.bin, grid.bin, *.coi, *.vlines, sig*, or HDF5"),
+      .arguments = {cli::input(
+                        "IN", o.in,
+                        "folder of a frame, triggers_*.bin, grid.bin, *.coi, *.vlines, sig*, *.csv, *.lal, or HDF5"),
                     cli::output("OUT", o.out, "HDF5, or what --to says; for --to tree a folder")},
       .options = {{"--to",
                    &o.to,

@@ -401,6 +401,7 @@ TEST_CASE("legacy grid and triggers: byte-exact round trip") {
   CHECK(legacy::format_grid(frame->grid) == file_bytes(shared_polgraw() + "001/grid.bin"));
   const auto bytes = file_bytes(shared_polgraw() + "triggers/triggers_001_0042_1.bin");
   CHECK(legacy::format_triggers(legacy::parse_triggers(bytes, "t")) == bytes);
+  CHECK(legacy::parse_triggers("", "empty").empty());
   CHECK_THROWS(legacy::parse_triggers(bytes.substr(1), "t"));
   CHECK_THROWS(legacy::parse_grid(bytes, "g"));
   CHECK(legacy::format_det_ssb(frame->detectors[0].ephemeris) == file_bytes(shared_polgraw() + "001/H1/DetSSB.bin"));
