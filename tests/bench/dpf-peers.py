@@ -67,6 +67,7 @@ def pandapower_run(file, case, loads, count):
     pp.runpp(net, calculate_voltage_angles=True, tolerance_mva=1e-8 * case["baseMVA"], numba=True)
     row = {int(case["bus"][bus, 0]): k for k, bus in enumerate(loads)}  # buses keep their numbers
     columns = [row[int(bus)] for bus in net.load.bus.values]
+    negative = [row[int(bus)] for bus in net.sgen.bus.values]  # from_ppc makes static generators of negative loads
     ids = case["gen"][:, 0].astype(int)
     of_bus = {}
     for k, i in enumerate(ids):
@@ -75,6 +76,8 @@ def pandapower_run(file, case, loads, count):
     for s in range(count):
         net.load.p_mw = p[s, columns]
         net.load.q_mvar = q[s, columns]
+        net.sgen.p_mw = -p[s, negative]
+        net.sgen.q_mvar = -q[s, negative]
         net.gen.p_mw = [g[s, of_bus[int(bus)]].sum() for bus in net.gen.bus.values]
         begin = time.perf_counter()
         try:
