@@ -7,6 +7,7 @@
 #include "layout.hpp"
 #include "matpower.hpp"
 #include "network.hpp"
+#include "pandapower.hpp"
 #include "psse.hpp"
 
 using namespace fachwerk;
@@ -64,6 +65,12 @@ Imported read(const Options& options, cli::Session& session) {
   if (options.from == "h5" || (options.from == "auto" && options.input != "-" && dpf::is_hdf5(options.input)))
     return from_hdf5(h5::Input::open(options.input));
   const formats::File file = formats::File::open(options.input);
+  if (options.from == "pandapower" || (options.from == "auto" && dpf::is_pandapower(file.text()))) {
+    std::vector<std::string> warnings;
+    Imported out{dpf::grid_of_pandapower(file.text(), file.name(), warnings), {}, false, {}};
+    for (const auto& w : warnings) session.warn(w);
+    return out;
+  }
   if (options.from == "psse" || (options.from == "auto" && dpf::is_raw(file.text()))) return from_raw(file, session);
   return from_matpower(file, session);
 }
@@ -135,10 +142,15 @@ void write(const Options& options, cli::Session& session, Imported& imported) {
   summarise(session, imported.grid);
   if (options.to == "csv") {
     dpf::write_csv(options.output, session.force, imported.grid, imported.result ? &*imported.result : nullptr);
-  } else if (options.to == "matpower") {
+  } else if (options.to != "h5") {
     if (imported.result) put_result(imported.grid, *imported.result);
+    std::vector<std::string> warnings;
+    const std::string text = options.to == "pandapower" ? dpf::pandapower_text(imported.grid, warnings)
+                                                        : dpf::matpower_text(imported.grid);
+    for (const auto& warning : warnings)
+      session.warn(warning);
     formats::Sink sink = formats::Sink::create(options.output, session.force, false);
-    sink.write(dpf::matpower_text(imported.grid));
+    sink.write(text);
     sink.commit();
   } else {
     h5::Output file = h5::Output::create(options.output, session.force);
@@ -173,8 +185,8 @@ int main(int argc, char** argv) {
       .arguments = {cli::input("IN", options.input,
                                "case file (.m), RAW file, folder of CSV tables, or HDF5; - is stdin"),
                     cli::output("OUT", options.output, "HDF5 or .m file, or the folder for --to csv")},
-      .options = {{"--from", &options.from, "what IN is", {.choices = {"auto", "matpower", "psse", "h5", "csv"}}},
-                  {"--to", &options.to, "what OUT is", {.choices = {"h5", "matpower", "csv"}}}},
+      .options = {{"--from", &options.from, "what IN is", {.choices = {"auto", "matpower", "psse", "pandapower", "h5", "csv"}}},
+                  {"--to", &options.to, "what OUT is", {.choices = {"h5", "matpower", "pandapower", "csv"}}}},
       .examples = {{"dpf-import case14.m case14.h5", "A MATPOWER case as HDF5."},
                    {"dpf-import case33bw.m - | dpf-solve - flow.h5", "Import and solve in one pipe."},
                    {"dpf-import --to csv flow.h5 tables", "The grid and its solved flow as CSV tables."}},

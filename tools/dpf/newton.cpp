@@ -266,7 +266,7 @@ State dc_angles(const Grid& grid, const Network& network, const Problem& problem
 State starting_point(const Grid& grid, const Problem& problem, Start start) {
   const auto flat = [&] {
     for (std::size_t i = 0; i < grid.bus.size(); ++i)
-      if (grid.bus.vm[i] != 1 || grid.bus.va[i] != 0) return false;
+      if (grid.bus.type[i] != 3 && (grid.bus.vm[i] != 1 || grid.bus.va[i] != 0)) return false;
     return true;
   };
   if (start == Start::automatic) start = flat() ? Start::dc : Start::file;

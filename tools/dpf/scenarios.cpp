@@ -58,16 +58,17 @@ bool is_topology(const Change& change) {
 }  // namespace
 
 void specify(const Grid& grid, const Network& network, const OperatingPoint& point, const Specified& out) {
-  if (!network.zip.empty())
-    throw bad_input(
-        "bus.zip: scenarios of voltage-dependent loads are not defined: the shares of each scenario are unknown");
   std::ranges::fill(out.p, 0.0);
   std::ranges::fill(out.q, 0.0);
   const double unit = 1 / grid.base_mva;
   for (std::size_t i = 0; i < grid.bus.size(); ++i)
     if (const int k = network.node_of_bus[i]; k >= 0) {
-      out.p[k] -= point.pd[i] * unit;
-      out.q[k] -= point.qd[i] * unit;
+      const bool depends = !network.zip.empty() && (grid.bus.zip[i][0] != 1 || grid.bus.zip[i][3] != 1);
+      if (depends && (point.pd[i] != grid.bus.pd[i] || point.qd[i] != grid.bus.qd[i]))
+        throw bad_input("bus {}: scenarios of a voltage-dependent load are not defined: its shares are unknown",
+                        grid.bus.id[i]);
+      out.p[k] -= point.pd[i] * unit * (depends ? grid.bus.zip[i][0] : 1);
+      out.q[k] -= point.qd[i] * unit * (depends ? grid.bus.zip[i][3] : 1);
     }
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
     if (const int k = network.node_of_gen[g]; k >= 0) {
