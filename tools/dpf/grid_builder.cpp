@@ -33,7 +33,8 @@ Complex shorted(const Grid& grid, std::size_t k) {
     return y.ff + y.ft + y.tf + y.tt;
   }
   if ((branch.tap[k] != 0 && branch.tap[k] != 1) || branch.shift[k] != 0)
-    throw bad_input("branch row {}: r and x are both 0 and there is a tap or a shift: its buses cannot be fused", k + 1);
+    throw bad_input("branch row {}: r and x are both 0 and there is a tap or a shift: its buses cannot be fused",
+                    k + 1);
   const Complex ends = branch.end_y.empty() ? Complex(0) : branch.end_y[k][0] + branch.end_y[k][1];
   return ends + Complex(0, branch.b[k]);
 }
@@ -41,8 +42,11 @@ Complex shorted(const Grid& grid, std::size_t k) {
 template <class Values, class Keep>
 void keep_rows(Values& values, const Keep& keep) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (keep(i)) values[kept++] = std::move(values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!keep(i)) continue;
+    if (kept != i) values[kept] = std::move(values[i]);
+    ++kept;
+  }
   values.resize(kept);
 }
 
@@ -133,8 +137,8 @@ void fuse_buses(Grid& grid, const std::vector<std::pair<int, int>>& pairs) {
     bus.bs[i] += y.imag();
   }
   const auto straight = [&](std::size_t b) { return !loop[b]; };
-  for (auto* column : {&branch.r, &branch.x, &branch.b, &branch.rate_a, &branch.rate_b, &branch.rate_c, &branch.tap,
-                       &branch.shift})
+  for (auto* column :
+       {&branch.r, &branch.x, &branch.b, &branch.rate_a, &branch.rate_b, &branch.rate_c, &branch.tap, &branch.shift})
     keep_rows(*column, straight);
   keep_rows(branch.from, straight);
   keep_rows(branch.to, straight);

@@ -61,17 +61,15 @@ class GridBuilder {
   /// Adds to what the bus consumes.
   void add_load(std::size_t row, const LoadParts& parts);
   void add_shunt(std::size_t row, Complex mva);  ///< gs + j bs: MW consumed and MVAr injected at 1 pu
-  void fuse(std::size_t row, std::size_t other) {
-    fused_.emplace_back(static_cast<int>(row), static_cast<int>(other));
-  }
+  void fuse(std::size_t row, std::size_t other) { fused_.emplace_back(static_cast<int>(row), static_cast<int>(other)); }
 
   /// Row of a bus number, -1 if there is none.
   std::ptrdiff_t find(std::int64_t id) const {
     const auto found = row_.find(id);
     return found == row_.end() ? -1 : static_cast<std::ptrdiff_t>(found->second);
   }
-  /// A new bus (star point, open end, ...) under the next free number, with base voltage, area, zone, voltage and limits
-  /// of an existing row. Returns its number.
+  /// A new bus (star point, open end, ...) under the next free number, with base voltage, area, zone, voltage and
+  /// limits of an existing row. Returns its number.
   std::int64_t extra_bus(std::string name, std::size_t like);
 
   /// Puts the loads into the grid, fuses, and drops columns that say nothing.

@@ -132,17 +132,32 @@ std::int64_t Frame::whole(std::size_t row, const std::string& column) const {
   return *value;
 }
 
+double Frame::sum(std::size_t row, const std::string& column) const {
+  const Json* list = at(row, column);
+  if (list == nullptr) return 0;
+  if (!list->is_array()) fail(row, column, "a list of numbers", *list);
+  double total = 0;
+  for (const Json& value : *list) {
+    if (!value.is_number()) fail(row, column, "a list of numbers", *list);
+    total += value.get<double>();
+  }
+  return total;
+}
+
 Json parse_json(std::string_view text, std::string_view name) {
   // The parser recurses with depth: what nests deeper than any network is refused before.
   int depth = 0;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (quoted && c == '\\') ++i;
-    else if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\')
+      ++i;
+    else if (c == '"')
+      quoted = !quoted;
     else if (!quoted && (c == '{' || c == '[') && ++depth > 100)
       throw bad_input("{}: offset {}: JSON nested deeper than 100", name, i);
-    else if (!quoted && (c == '}' || c == ']')) --depth;
+    else if (!quoted && (c == '}' || c == ']'))
+      --depth;
   }
   try {
     return Json::parse(text.begin(), text.end());

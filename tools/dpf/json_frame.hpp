@@ -36,6 +36,8 @@ class Frame {
   /// A value that must be there.
   double number(std::size_t row, const std::string& column) const;
   std::int64_t whole(std::size_t row, const std::string& column) const;
+  /// Sum of a list of numbers, 0 where there is none.
+  double sum(std::size_t row, const std::string& column) const;
 
   /// "FILE: line 3": for messages about a row.
   std::string where(std::size_t row) const;

@@ -9,9 +9,9 @@
 #include <limits>
 #include <map>
 
+#include "import.hpp"
 #include "io/bytes.hpp"
 #include "io/delimited.hpp"
-#include "matpower.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -113,6 +113,12 @@ Describe column(const char* units, const char* meaning, const char* axis) {
 }
 
 // ---- CSV ----
+// Columns that a table has only where the grid needs them: shares of constant power, current and impedance; admittances
+// at the ends of branches.
+constexpr std::array<const char*, 6> share_columns = {"p_power", "p_current", "p_impedance",
+                                                      "q_power", "q_current", "q_impedance"};
+constexpr std::array<const char*, 4> end_columns = {"gf", "bf", "gt", "bt"};
+
 struct CsvWriter {
   std::vector<std::string> header = {};
   std::vector<formats::Variable> columns = {};
@@ -229,16 +235,31 @@ bool is_hdf5(const std::string& path) {
 
 LoadedGrid load_grid(const std::string& path) {
   LoadedGrid out;
-  if (path != "-" && path.ends_with(".m") && !is_hdf5(path)) {
-    const formats::File text = formats::File::open(path);
-    out.name = text.name();
-    out.grid = grid_of(evaluate_matpower(text.text(), out.name), out.name, out.warnings);
+  Imported imported;
+  if (path != "-" && !is_hdf5(path)) {
+    if (std::filesystem::is_directory(path)) {
+      out.name = path;
+      imported.grid = read_csv(path);
+    } else {
+      const formats::File file = formats::File::open(path);
+      out.name = file.name();
+      const std::string format = format_of(file);
+      imported = format == "h5" ? import_matlab_case(h5::Input::open(path), out.warnings)
+                                : import_file(file, format, out.warnings);
+    }
+    if (imported.is_changes) throw bad_input("{}: expected a grid, found a change table", out.name);
   } else {
     out.file = h5::Input::open(path);
-    out.file->require_kind({"power-case", "power-flow"}, "/grid");
     out.name = out.file->name();
-    out.grid = read_grid(*out.file);
+    if (is_matlab_case(*out.file)) {
+      imported = import_matlab_case(*out.file, out.warnings);
+      out.file.reset();
+    } else {
+      out.file->require_kind({"power-case", "power-flow"}, "/grid");
+      imported.grid = read_grid(*out.file);
+    }
   }
+  out.grid = std::move(imported.grid);
   for (auto& warning : check(out.grid))
     out.warnings.push_back(std::move(warning));
   return out;
@@ -551,6 +572,26 @@ Grid read_csv(const std::string& folder) {
   bus_columns(grid.bus, buses);
   generator_columns(grid.gen, generators);
   branch_columns(grid.branch, branches);
+  const auto optional = [](CsvReader& csv, const char* name, std::size_t rows) {
+    std::vector<double> values(rows, 0.0);
+    if (csv.find(name) != nullptr) csv(name, "", "", values);
+    return values;
+  };
+  if (buses.find(share_columns[0]) != nullptr) {
+    grid.bus.zip.resize(grid.bus.size());
+    for (std::size_t k = 0; k < share_columns.size(); ++k) {
+      const auto values = optional(buses, share_columns[k], grid.bus.size());
+      for (std::size_t i = 0; i < values.size() && i < grid.bus.size(); ++i)
+        grid.bus.zip[i][k] = values[i];
+    }
+  }
+  if (branches.find(end_columns[0]) != nullptr) {
+    std::array<std::vector<double>, 4> parts;
+    for (std::size_t k = 0; k < parts.size(); ++k)
+      parts[k] = optional(branches, end_columns[k], grid.branch.size());
+    for (std::size_t b = 0; b < grid.branch.size(); ++b)
+      grid.branch.end_y.push_back({Complex(parts[0].at(b), parts[1].at(b)), Complex(parts[2].at(b), parts[3].at(b))});
+  }
   if (const auto* base = buses.find("base_mva")) {
     const auto values = formats::as_reals(base->values, folder + "/bus.csv: base_mva");
     if (!values.empty()) grid.base_mva = values[0];
@@ -572,6 +613,18 @@ void write_csv(const std::string& folder, bool force, const Grid& source, const 
   branch_columns(grid.branch, branches);
   buses.add("base_mva", std::vector<double>(grid.bus.size(), grid.base_mva));
   if (!grid.bus.name.empty()) buses.add("name", grid.bus.name);
+  for (std::size_t k = 0; !grid.bus.zip.empty() && k < share_columns.size(); ++k) {
+    std::vector<double> values;
+    for (const auto& share : grid.bus.zip)
+      values.push_back(share[k]);
+    buses.add(share_columns[k], values);
+  }
+  for (std::size_t k = 0; !grid.branch.end_y.empty() && k < end_columns.size(); ++k) {
+    std::vector<double> values;
+    for (const auto& ends : grid.branch.end_y)
+      values.push_back(k % 2 == 0 ? ends[k / 2].real() : ends[k / 2].imag());
+    branches.add(end_columns[k], values);
+  }
   if (result != nullptr) {
     const auto add = [](CsvWriter& csv, const char* name, const auto& values) {
       if (!values.empty()) csv.add(name, values);

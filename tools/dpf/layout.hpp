@@ -21,8 +21,9 @@ void write_grid(h5::Output& file, const Grid& grid);
 /// Does the file begin as HDF5 does? False for what cannot be read.
 bool is_hdf5(const std::string& path);
 
-/// A grid from an HDF5 file of kind power-case or power-flow, or straight from a MATPOWER case file. `file` is the open
-/// HDF5 input, empty for a case file; `warnings` receives what the reader and `check` had to say.
+/// A grid from an HDF5 file of kind power-case or power-flow, or straight from a foreign file or folder that dpf-import
+/// knows. `file` is the open HDF5 input, empty for foreign ones; `warnings` receives what the reader and `check` had to
+/// say.
 struct LoadedGrid {
   Grid grid;
   std::optional<h5::Input> file;

@@ -841,8 +841,6 @@ Grid grid_of(const MatpowerFile& file, std::string_view name, std::vector<std::s
     if (key != "bus" && key != "gen" && key != "branch" && key != "baseMVA" && key != "version" &&
         !table.values.empty())
       grid.tables[key] = table;
-  if (const auto lines = grid.tables.find("dcline"); lines != grid.tables.end())
-    warnings.push_back(fmt::format("{}: dcline has {} rows: not used", name, lines->second.rows));
   return grid;
 }
 

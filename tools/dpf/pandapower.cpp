@@ -126,7 +126,8 @@ class Reader {
         continue;
       }
       const double z = ohm * grid_.base_mva / (kv(from) * kv(from));  // r/x = 2, as its power flow takes it
-      build_.add(BranchRow{.from = grid_.bus.id[from], .to = grid_.bus.id[to], .z = z * Complex(2, 1) / std::sqrt(5.0)});
+      build_.add(
+          BranchRow{.from = grid_.bus.id[from], .to = grid_.bus.id[to], .z = z * Complex(2, 1) / std::sqrt(5.0)});
     }
   }
 
@@ -177,7 +178,8 @@ class Reader {
 
   // What the tap changer does to the winding on `side` ("hv", "lv", ...): `direction` 1 for the from end, -1 for the to
   // end. Characteristics replace both ratio and impedance.
-  TapEffect tap(const Frame& t, std::size_t row, const std::string& prefix, const std::string& side, int direction) const {
+  TapEffect tap(const Frame& t, std::size_t row, const std::string& prefix, const std::string& side,
+                int direction) const {
     if (t.text(row, prefix + "_side").value_or("") != side) return {};
     const auto position = t.real(row, prefix + "_pos");
     if (!position) return {};
@@ -187,7 +189,8 @@ class Reader {
     }
     const auto neutral = t.real(row, prefix + "_neutral");
     const double steps = neutral ? *position - *neutral : 0;
-    const double percent = t.number(row, prefix + "_step_percent", 0), degrees = t.number(row, prefix + "_step_degree", 0);
+    const double percent = t.number(row, prefix + "_step_percent", 0),
+                 degrees = t.number(row, prefix + "_step_degree", 0);
     bool ideal = false;
     if (t.has(prefix + "_changer_type")) {
       const std::string type = t.text(row, prefix + "_changer_type").value_or("");
@@ -201,8 +204,8 @@ class Reader {
       return {effect.factor, direction * effect.degrees};
     }
     if (degrees != 0 && percent != 0)
-      throw bad_input("{}: an ideal phase shifter has {}_step_degree or {}_step_percent, not both", t.where(row), prefix,
-                      prefix);
+      throw bad_input("{}: an ideal phase shifter has {}_step_degree or {}_step_percent, not both", t.where(row),
+                      prefix, prefix);
     if (degrees != 0) return {1, direction * steps * degrees};
     const double sine = steps * percent / 200;
     if (std::abs(sine) > 1) throw bad_input("{}: the tap is beyond half a turn", t.where(row));
@@ -269,10 +272,8 @@ class Reader {
     const bool from_open = open(kind, element, from), to_open = open(kind, element, to);
     branch.on = on && live(from) && live(to) && !(from_open && to_open);
     const std::vector<double>&vm = grid_.bus.vm, &va = grid_.bus.va;
-    if (branch.on && from_open)
-      branch.from = open_end(what, element, from, vm[to] * branch.tap, va[to] + branch.shift);
-    if (branch.on && to_open)
-      branch.to = open_end(what, element, to, vm[from] / branch.tap, va[from] - branch.shift);
+    if (branch.on && from_open) branch.from = open_end(what, element, from, vm[to] * branch.tap, va[to] + branch.shift);
+    if (branch.on && to_open) branch.to = open_end(what, element, to, vm[from] / branch.tap, va[from] - branch.shift);
     build_.add(branch);
   }
 
@@ -347,7 +348,8 @@ class Reader {
       const Complex z(t.number(i, "rft_pu"), t.number(i, "xft_pu"));
       const Complex back(t.number(i, "rtf_pu", z.real()), t.number(i, "xtf_pu", z.imag()));
       if (z != back)
-        throw bad_input("{}: rft + j xft and rtf + j xtf differ: branches that are not reciprocal are not read", t.where(i));
+        throw bad_input("{}: rft + j xft and rtf + j xtf differ: branches that are not reciprocal are not read",
+                        t.where(i));
       const auto end = [&](const char* g, const char* b) {
         return Complex(t.number(i, g, 0), t.number(i, b, 0)) * (sn / grid_.base_mva);
       };
@@ -525,7 +527,8 @@ class Reader {
   }
 
   void name_unused() {
-    for (const char* key : {"svc", "ssc", "tcsc", "vsc", "vsc_stacked", "vsc_bipolar", "line_dc", "load_dc", "source_dc"}) {
+    for (const char* key :
+         {"svc", "ssc", "tcsc", "vsc", "vsc_stacked", "vsc_bipolar", "line_dc", "load_dc", "source_dc"}) {
       const Frame t = table(key);
       std::size_t used = 0;
       for (std::size_t i = 0; i < t.rows(); ++i)

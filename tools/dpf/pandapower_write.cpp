@@ -65,10 +65,11 @@ class Writer {
   std::string text(std::vector<std::string>& warnings) {
     for (const double kv : grid_.bus.base_kv)
       without_base_ += !(kv > 0);
-    if (without_base_ > 0)
-      warnings.push_back(fmt::format("{} buses without a base voltage get 1 kV", without_base_));
+    if (without_base_ > 0) warnings.push_back(fmt::format("{} buses without a base voltage get 1 kV", without_base_));
     std::string out = "{\"_module\":\"pandapower.auxiliary\",\"_class\":\"pandapowerNet\",\"_object\":{";
-    const auto add = [&](const char* name, const Sheet& sheet) { out += fmt::format("\"{}\":{},\n", name, sheet.json()); };
+    const auto add = [&](const char* name, const Sheet& sheet) {
+      out += fmt::format("\"{}\":{},\n", name, sheet.json());
+    };
     add("bus", buses());
     add("load", loads());
     branches();
@@ -93,8 +94,13 @@ class Writer {
   }
 
   Sheet buses() const {
-    Sheet sheet({{"name", word}, {"vn_kv", real}, {"type", word}, {"zone", word}, {"in_service", flag},
-                 {"max_vm_pu", real}, {"min_vm_pu", real}});
+    Sheet sheet({{"name", word},
+                 {"vn_kv", real},
+                 {"type", word},
+                 {"zone", word},
+                 {"in_service", flag},
+                 {"max_vm_pu", real},
+                 {"min_vm_pu", real}});
     for (std::size_t i = 0; i < grid_.bus.size(); ++i)
       sheet.row(grid_.bus.id[i],
                 {grid_.bus.name.empty() ? "null" : json_text(grid_.bus.name[i]), json_number(kv(grid_.bus.id[i])),
@@ -105,9 +111,18 @@ class Writer {
 
   // Generators at buses that nobody holds, and loads, are constant powers there.
   Sheet loads() const {
-    Sheet sheet({{"name", word}, {"bus", whole}, {"p_mw", real}, {"q_mvar", real}, {"const_z_p_percent", real},
-                 {"const_i_p_percent", real}, {"const_z_q_percent", real}, {"const_i_q_percent", real},
-                 {"sn_mva", real}, {"scaling", real}, {"in_service", flag}, {"type", word}});
+    Sheet sheet({{"name", word},
+                 {"bus", whole},
+                 {"p_mw", real},
+                 {"q_mvar", real},
+                 {"const_z_p_percent", real},
+                 {"const_i_p_percent", real},
+                 {"const_z_q_percent", real},
+                 {"const_i_q_percent", real},
+                 {"sn_mva", real},
+                 {"scaling", real},
+                 {"in_service", flag},
+                 {"type", word}});
     for (std::size_t i = 0; i < grid_.bus.size(); ++i) {
       const double p = grid_.bus.pd[i], q = grid_.bus.qd[i];
       if (p == 0 && q == 0) continue;
@@ -139,16 +154,36 @@ class Writer {
                json_number(charging.real() / ohm * 1e6), json_number(ka), "1.0", "1", "\"ol\"", json_flag(on)});
   }
 
-  // The ratio is in the rated voltage of the from side; what the ends draw becomes shunts at the buses, which serve while
-  // the branch does.
+  // The ratio is in the rated voltage of the from side; what the ends draw becomes shunts at the buses, which serve
+  // while the branch does.
   void transformer(std::size_t k, double from, double to, const std::array<Complex, 2>& ends, bool on) {
     const Branches& b = grid_.branch;
     const double tap = b.tap[k] == 0 ? 1 : b.tap[k], rated = b.rate_a[k] > 0 ? b.rate_a[k] : grid_.base_mva;
     const double z = std::copysign(std::hypot(b.r[k], b.x[k]), b.x[k]), percent = 100 * rated / grid_.base_mva;
-    transformer_.row({"null", "null", std::to_string(b.from[k]), std::to_string(b.to[k]), json_number(rated),
-                      json_number(from * tap), json_number(to), json_number(z * percent), json_number(b.r[k] * percent),
-                      "0.0", "0.0", json_number(b.shift[k]), "null", "null", "null", "null", "null", "null", "null",
-                      "null", "false", "1", "1.0", json_flag(on)});
+    transformer_.row({"null",
+                      "null",
+                      std::to_string(b.from[k]),
+                      std::to_string(b.to[k]),
+                      json_number(rated),
+                      json_number(from * tap),
+                      json_number(to),
+                      json_number(z * percent),
+                      json_number(b.r[k] * percent),
+                      "0.0",
+                      "0.0",
+                      json_number(b.shift[k]),
+                      "null",
+                      "null",
+                      "null",
+                      "null",
+                      "null",
+                      "null",
+                      "null",
+                      "null",
+                      "false",
+                      "1",
+                      "1.0",
+                      json_flag(on)});
     const Complex half(0, b.b[k] / 2);
     shunt(b.from[k], (ends[0] + half) / (tap * tap) * grid_.base_mva, on);
     shunt(b.to[k], (ends[1] + half) * grid_.base_mva, on);
@@ -156,8 +191,8 @@ class Writer {
 
   void shunt(std::int64_t bus, Complex mva, bool on) {
     if (mva == 0.0) return;
-    shunt_.row({std::to_string(bus), "null", json_number(-mva.imag()), json_number(mva.real()), json_number(kv(bus)), "1",
-                "1", json_flag(on)});
+    shunt_.row({std::to_string(bus), "null", json_number(-mva.imag()), json_number(mva.real()), json_number(kv(bus)),
+                "1", "1", json_flag(on)});
   }
   void nodal_shunts() {
     for (std::size_t i = 0; i < grid_.bus.size(); ++i)
@@ -193,25 +228,85 @@ class Writer {
   const Grid& grid_;
   std::map<std::int64_t, int> rows_;
   std::size_t without_base_ = 0;
-  Sheet line_{{{"name", word}, {"std_type", word}, {"from_bus", whole}, {"to_bus", whole}, {"length_km", real},
-               {"r_ohm_per_km", real}, {"x_ohm_per_km", real}, {"c_nf_per_km", real}, {"g_us_per_km", real},
-               {"max_i_ka", real}, {"df", real}, {"parallel", whole}, {"type", word}, {"in_service", flag}}};
-  Sheet transformer_{{{"name", word}, {"std_type", word}, {"hv_bus", whole}, {"lv_bus", whole}, {"sn_mva", real},
-                      {"vn_hv_kv", real}, {"vn_lv_kv", real}, {"vk_percent", real}, {"vkr_percent", real},
-                      {"pfe_kw", real}, {"i0_percent", real}, {"shift_degree", real}, {"tap_side", word},
-                      {"tap_neutral", real}, {"tap_min", real}, {"tap_max", real}, {"tap_step_percent", real},
-                      {"tap_step_degree", real}, {"tap_pos", real}, {"tap_changer_type", word},
-                      {"tap_dependency_table", flag}, {"parallel", whole}, {"df", real}, {"in_service", flag}}};
-  Sheet shunt_{{{"bus", whole}, {"name", word}, {"q_mvar", real}, {"p_mw", real}, {"vn_kv", real}, {"step", whole},
-                {"max_step", whole}, {"in_service", flag}}};
-  Sheet external_{{{"name", word}, {"bus", whole}, {"vm_pu", real}, {"va_degree", real}, {"slack_weight", real},
-                   {"in_service", flag}, {"max_p_mw", real}, {"min_p_mw", real}, {"max_q_mvar", real},
+  Sheet line_{{{"name", word},
+               {"std_type", word},
+               {"from_bus", whole},
+               {"to_bus", whole},
+               {"length_km", real},
+               {"r_ohm_per_km", real},
+               {"x_ohm_per_km", real},
+               {"c_nf_per_km", real},
+               {"g_us_per_km", real},
+               {"max_i_ka", real},
+               {"df", real},
+               {"parallel", whole},
+               {"type", word},
+               {"in_service", flag}}};
+  Sheet transformer_{{{"name", word},
+                      {"std_type", word},
+                      {"hv_bus", whole},
+                      {"lv_bus", whole},
+                      {"sn_mva", real},
+                      {"vn_hv_kv", real},
+                      {"vn_lv_kv", real},
+                      {"vk_percent", real},
+                      {"vkr_percent", real},
+                      {"pfe_kw", real},
+                      {"i0_percent", real},
+                      {"shift_degree", real},
+                      {"tap_side", word},
+                      {"tap_neutral", real},
+                      {"tap_min", real},
+                      {"tap_max", real},
+                      {"tap_step_percent", real},
+                      {"tap_step_degree", real},
+                      {"tap_pos", real},
+                      {"tap_changer_type", word},
+                      {"tap_dependency_table", flag},
+                      {"parallel", whole},
+                      {"df", real},
+                      {"in_service", flag}}};
+  Sheet shunt_{{{"bus", whole},
+                {"name", word},
+                {"q_mvar", real},
+                {"p_mw", real},
+                {"vn_kv", real},
+                {"step", whole},
+                {"max_step", whole},
+                {"in_service", flag}}};
+  Sheet external_{{{"name", word},
+                   {"bus", whole},
+                   {"vm_pu", real},
+                   {"va_degree", real},
+                   {"slack_weight", real},
+                   {"in_service", flag},
+                   {"max_p_mw", real},
+                   {"min_p_mw", real},
+                   {"max_q_mvar", real},
                    {"min_q_mvar", real}}};
-  Sheet generator_{{{"name", word}, {"bus", whole}, {"p_mw", real}, {"vm_pu", real}, {"sn_mva", real},
-                    {"min_q_mvar", real}, {"max_q_mvar", real}, {"min_p_mw", real}, {"max_p_mw", real},
-                    {"scaling", real}, {"slack", flag}, {"in_service", flag}, {"slack_weight", real}, {"type", word}}};
-  Sheet fixed_{{{"name", word}, {"bus", whole}, {"p_mw", real}, {"q_mvar", real}, {"sn_mva", real}, {"scaling", real},
-                {"in_service", flag}, {"type", word}, {"current_source", flag}}};
+  Sheet generator_{{{"name", word},
+                    {"bus", whole},
+                    {"p_mw", real},
+                    {"vm_pu", real},
+                    {"sn_mva", real},
+                    {"min_q_mvar", real},
+                    {"max_q_mvar", real},
+                    {"min_p_mw", real},
+                    {"max_p_mw", real},
+                    {"scaling", real},
+                    {"slack", flag},
+                    {"in_service", flag},
+                    {"slack_weight", real},
+                    {"type", word}}};
+  Sheet fixed_{{{"name", word},
+                {"bus", whole},
+                {"p_mw", real},
+                {"q_mvar", real},
+                {"sn_mva", real},
+                {"scaling", real},
+                {"in_service", flag},
+                {"type", word},
+                {"current_source", flag}}};
 };
 
 }  // namespace

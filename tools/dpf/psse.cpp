@@ -6,18 +6,11 @@
 #include <map>
 
 #include "cli/error.hpp"
+#include "grid_builder.hpp"
+#include "words.hpp"
 
 namespace fachwerk::dpf {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-  while (!text.empty() && blank(text.front()))
-    text.remove_prefix(1);
-  while (!text.empty() && blank(text.back()))
-    text.remove_suffix(1);
-  return text;
-}
 
 // One line cut at its commas (or blanks where there are none), quotes kept together, what follows a / left out.
 std::vector<std::string_view> cut(std::string_view line) {
@@ -124,85 +117,75 @@ std::vector<std::string> sections_of(int revision) {
   return out;
 }
 
-// Loads of one bus by kind, MW and MVAr at 1 pu.
-struct Load {
-  double p[3] = {}, q[3] = {};  // constant power, current, admittance
-};
-
 class Builder {
  public:
-  Builder(Grid& grid, int revision) : grid_(grid), revision_(revision) {}
+  Builder(Grid& grid, int revision) : grid_(grid), build_(grid), revision_(revision) {}
 
   void bus(const Record& r) {
     const bool old = revision_ < 31;
-    const std::int64_t id = r.integer(0, 0);
-    row_[id] = grid_.bus.size();
-    Buses& b = grid_.bus;
-    b.id.push_back(id);
-    b.name.push_back(r.text(1));
-    b.base_kv.push_back(r.number(2, 0));
-    b.type.push_back(static_cast<std::int8_t>(std::clamp<std::int64_t>(r.integer(3, 1), 1, 4)));
-    b.gs.push_back(old ? r.number(4, 0) : 0);
-    b.bs.push_back(old ? r.number(5, 0) : 0);
-    b.area.push_back(static_cast<std::int32_t>(r.integer(old ? 6 : 4, 1)));
-    b.zone.push_back(static_cast<std::int32_t>(r.integer(old ? 7 : 5, 1)));
-    b.vm.push_back(r.number(old ? 8 : 7, 1));
-    b.va.push_back(r.number(old ? 9 : 8, 0));
-    b.vmax.push_back(r.number(9, 1.1));
-    b.vmin.push_back(r.number(10, 0.9));
-    if (old) b.vmax.back() = 1.1, b.vmin.back() = 0.9;
-    b.pd.push_back(0);
-    b.qd.push_back(0);
+    build_.add(BusRow{.id = r.integer(0, 0),
+                      .name = r.text(1),
+                      .base_kv = r.number(2, 0),
+                      .type = static_cast<std::int8_t>(std::clamp<std::int64_t>(r.integer(3, 1), 1, 4)),
+                      .vm = r.number(old ? 8 : 7, 1),
+                      .va = r.number(old ? 9 : 8, 0),
+                      .vmax = old ? 1.1 : r.number(9, 1.1),
+                      .vmin = old ? 0.9 : r.number(10, 0.9),
+                      .area = static_cast<std::int32_t>(r.integer(old ? 6 : 4, 1)),
+                      .zone = static_cast<std::int32_t>(r.integer(old ? 7 : 5, 1))});
+    if (old) build_.add_shunt(grid_.bus.size() - 1, {r.number(4, 0), r.number(5, 0)});
   }
 
   void load(const Record& r) {
     if (r.integer(2, 1) <= 0) return;
-    Load& load = loads_[at(r, 0)];
+    LoadParts load;
     for (std::size_t k = 0; k < 3; ++k) {
-      load.p[k] += r.number(5 + 2 * k, 0);
+      load.p[k] = r.number(5 + 2 * k, 0);
       // YQ counts what is injected, unlike QL and IQ.
-      load.q[k] += (k == 2 ? -1 : 1) * r.number(6 + 2 * k, 0);
+      load.q[k] = (k == 2 ? -1 : 1) * r.number(6 + 2 * k, 0);
     }
+    build_.add_load(at(r, 0), load);
   }
 
   void fixed_shunt(const Record& r) {
     if (r.integer(2, 1) <= 0) return;
-    const std::size_t i = at(r, 0);
-    grid_.bus.gs[i] += r.number(3, 0);
-    grid_.bus.bs[i] += r.number(4, 0);
+    build_.add_shunt(at(r, 0), {r.number(3, 0), r.number(4, 0)});
   }
 
   void switched_shunt(const Record& r) {
     const std::size_t status = revision_ >= 35 ? 4 : 3, initial = revision_ >= 35 ? 11 : revision_ >= 32 ? 9 : 7;
     if (revision_ >= 32 && r.integer(status, 1) <= 0) return;
-    grid_.bus.bs[at(r, 0)] += r.number(initial, 0);
+    build_.add_shunt(at(r, 0), {0, r.number(initial, 0)});
   }
 
   void generator(const Record& r) {
     const std::size_t shift = revision_ >= 35 ? 1 : 0;  // NREG after IREG
     const std::int64_t id = grid_.bus.id[at(r, 0)], remote = r.integer(7, 0);
     if (remote != 0 && remote != id) ++remote_;
-    Generators& g = grid_.gen;
-    g.bus.push_back(id);
-    g.pg.push_back(r.number(2, 0));
-    g.qg.push_back(r.number(3, 0));
-    g.qmax.push_back(r.number(4, 9999));
-    g.qmin.push_back(r.number(5, -9999));
-    g.vg.push_back(r.number(6, 1));
-    g.mbase.push_back(r.number(8 + shift, grid_.base_mva));
-    g.status.push_back(r.integer(14 + shift, 1) > 0);
-    g.pmax.push_back(r.number(16 + shift, 9999));
-    g.pmin.push_back(r.number(17 + shift, -9999));
-    g.apf.push_back(0);
+    build_.add(GeneratorRow{.bus = id,
+                            .pg = r.number(2, 0),
+                            .qg = r.number(3, 0),
+                            .vg = r.number(6, 1),
+                            .on = r.integer(14 + shift, 1) > 0,
+                            .qmax = r.number(4, 9999),
+                            .qmin = r.number(5, -9999),
+                            .pmax = r.number(16 + shift, 9999),
+                            .pmin = r.number(17 + shift, -9999),
+                            .mbase = r.number(8 + shift, grid_.base_mva)});
   }
 
   void branch(const Record& r) {
     const bool wide = revision_ >= 34;  // a name and twelve ratings
     const std::size_t rate = wide ? 7 : 6, ends = wide ? 19 : 9;
     const Complex from(r.number(ends, 0), r.number(ends + 1, 0)), to(r.number(ends + 2, 0), r.number(ends + 3, 0));
-    add_branch(grid_.bus.id[at(r, 0)], grid_.bus.id[at(r, 1)], {r.number(3, 0), r.number(4, 0)}, r.number(5, 0),
-               {r.number(rate, 0), r.number(rate + 1, 0), r.number(rate + 2, 0)}, 0, 0, r.integer(ends + 4, 1) > 0,
-               from, to);
+    build_.add(BranchRow{.from = grid_.bus.id[at(r, 0)],
+                         .to = grid_.bus.id[at(r, 1)],
+                         .z = {r.number(3, 0), r.number(4, 0)},
+                         .b = r.number(5, 0),
+                         .on = r.integer(ends + 4, 1) > 0,
+                         .end_from = from,
+                         .end_to = to,
+                         .rates = {r.number(rate, 0), r.number(rate + 1, 0), r.number(rate + 2, 0)}});
   }
 
   void transformer(Reader& reader, const Record& head) {
@@ -215,9 +198,7 @@ class Builder {
   }
 
   void finish(std::vector<std::string>& warnings, std::string_view name) {
-    put_loads();
-    if (std::ranges::all_of(grid_.branch.end_y, [](const auto& y) { return y[0] == 0.0 && y[1] == 0.0; }))
-      grid_.branch.end_y.clear();
+    build_.finish();
     if (remote_ > 0)
       warnings.push_back(
           fmt::format("{}: {} generators regulate another bus: taken as regulating their own", name, remote_));
@@ -225,26 +206,9 @@ class Builder {
 
  private:
   std::size_t at(const Record& r, std::size_t field) const {
-    const auto found = row_.find(std::abs(r.integer(field, 0)));  // a minus sign marks the metered end
-    if (found == row_.end()) throw bad_input("line {}: there is no bus {}", r.line(), r.integer(field, 0));
-    return found->second;
-  }
-
-  void add_branch(std::int64_t from, std::int64_t to, Complex z, double b, std::array<double, 3> rates, double tap,
-                  double shift, bool on, Complex end_from, Complex end_to) {
-    Branches& out = grid_.branch;
-    out.from.push_back(from);
-    out.to.push_back(to);
-    out.r.push_back(z.real());
-    out.x.push_back(z.imag());
-    out.b.push_back(b);
-    out.rate_a.push_back(rates[0]);
-    out.rate_b.push_back(rates[1]);
-    out.rate_c.push_back(rates[2]);
-    out.tap.push_back(tap);
-    out.shift.push_back(shift);
-    out.status.push_back(on);
-    out.end_y.push_back({end_from, end_to});
+    const auto row = build_.find(std::abs(r.integer(field, 0)));  // a minus sign marks the metered end
+    if (row < 0) throw bad_input("line {}: there is no bus {}", r.line(), r.integer(field, 0));
+    return static_cast<std::size_t>(row);
   }
 
   // Ratio of a winding in pu of its bus's base voltage (CW: 1 that, 2 kV, 3 pu of the winding's nominal voltage).
@@ -295,8 +259,14 @@ class Builder {
     const Complex z = impedance(head, record, 0, nominal, kv) * (second * second);
     const double tap = first / second;
     const Complex shunt = magnetising(head, record.number(2, grid_.base_mva), nominal, kv) * (tap * tap);
-    add_branch(grid_.bus.id[i], grid_.bus.id[j], z, 0, rates(windings[0]), tap, windings[0].number(2, 0),
-               head.integer(11, 1) > 0, shunt, 0);
+    build_.add(BranchRow{.from = grid_.bus.id[i],
+                         .to = grid_.bus.id[j],
+                         .z = z,
+                         .tap = tap,
+                         .shift = windings[0].number(2, 0),
+                         .on = head.integer(11, 1) > 0,
+                         .end_from = shunt,
+                         .rates = rates(windings[0])});
   }
 
   void three_windings(const Record& head, const Record& record, const std::vector<Record>& windings) {
@@ -316,56 +286,27 @@ class Builder {
       const Complex shunt =
           k == 0 ? magnetising(head, record.number(2, grid_.base_mva), windings[0].number(1, 0), kv(0)) * (tap * tap)
                  : Complex(0);
-      add_branch(grid_.bus.id[bus[k]], id, star[k], 0, rates(windings[k]), tap, windings[k].number(2, 0), on, shunt, 0);
+      build_.add(BranchRow{.from = grid_.bus.id[bus[k]],
+                           .to = id,
+                           .z = star[k],
+                           .tap = tap,
+                           .shift = windings[k].number(2, 0),
+                           .on = on,
+                           .end_from = shunt,
+                           .rates = rates(windings[k])});
     }
   }
 
   std::int64_t star_bus(std::size_t like, const Record& record) {
-    const std::int64_t id = *std::ranges::max_element(grid_.bus.id) + 1;
-    Buses& b = grid_.bus;
-    row_[id] = b.size();
-    b.id.push_back(id);
-    b.name.push_back(fmt::format("star {}", b.id[like]));
-    b.base_kv.push_back(b.base_kv[like]);
-    b.type.push_back(1);
-    b.vm.push_back(record.number(9, 1));
-    b.va.push_back(record.number(10, 0));
-    b.area.push_back(b.area[like]);
-    b.zone.push_back(b.zone[like]);
-    b.vmax.push_back(b.vmax[like]);
-    b.vmin.push_back(b.vmin[like]);
-    for (auto* column : {&b.gs, &b.bs, &b.pd, &b.qd})
-      column->push_back(0);
+    const std::int64_t id = build_.extra_bus(fmt::format("star {}", grid_.bus.id[like]), like);
+    grid_.bus.vm.back() = record.number(9, 1);
+    grid_.bus.va.back() = record.number(10, 0);
     return id;
   }
 
-  // Shares of constant power, current and admittance. Where they cancel at 1 pu no shares exist: the admittance becomes
-  // a shunt then.
-  void put_loads() {
-    const bool any = std::ranges::any_of(loads_, [](const auto& entry) {
-      const Load& l = entry.second;
-      return l.p[1] != 0 || l.p[2] != 0 || l.q[1] != 0 || l.q[2] != 0;
-    });
-    if (any) grid_.bus.zip.assign(grid_.bus.size(), {1, 0, 0, 1, 0, 0});
-    for (auto& [i, load] : loads_) {
-      const auto put = [&, row = i](double* part, double& total, double& shunt, double sign, std::size_t offset) {
-        if (part[0] + part[1] + part[2] == 0) {
-          shunt += sign * part[2];
-          part[2] = 0;
-        }
-        total = part[0] + part[1] + part[2];
-        for (std::size_t k = 0; any && total != 0 && k < 3; ++k)
-          grid_.bus.zip[row][offset + k] = part[k] / total;
-      };
-      put(load.p, grid_.bus.pd[i], grid_.bus.gs[i], 1, 0);
-      put(load.q, grid_.bus.qd[i], grid_.bus.bs[i], -1, 3);
-    }
-  }
-
   Grid& grid_;
+  GridBuilder build_;
   int revision_;
-  std::map<std::int64_t, std::size_t> row_;
-  std::map<std::size_t, Load> loads_;
   int remote_ = 0;
 };
 

@@ -18,4 +18,8 @@ bool is_raw(std::string_view text);
 /// Throws bad input naming the line.
 Grid grid_of_raw(std::string_view text, std::string_view name, std::vector<std::string>& warnings);
 
+/// The grid as a RAW file of revision 33, numbers with 17 significant digits: branches with a tap, a shift or two base
+/// voltages are transformers (CW = CZ = CM = 1), infinite limits 9999. Bus numbers must be 1 to 999997.
+std::string raw_text(const Grid& grid);
+
 }  // namespace fachwerk::dpf

@@ -37,8 +37,8 @@ BranchRow branch_of(const TransformerTest& t, const std::string& what) {
   branch.z = {r, std::copysign(std::sqrt(std::max(0.0, z * z - r * r)), z)};
   branch.tap = t.vn_from / t.vn_to * (t.kv_to / t.kv_from);
   const double s0 = t.i0 * t.sn;
-  const Complex magnetising = Complex(t.pfe, -std::sqrt(std::max(0.0, s0 * s0 - t.pfe * t.pfe))) *
-                              (t.parallel / (t.base_mva * side * side));
+  const Complex magnetising =
+      Complex(t.pfe, -std::sqrt(std::max(0.0, s0 * s0 - t.pfe * t.pfe))) * (t.parallel / (t.base_mva * side * side));
   if (magnetising == 0.0) return branch;
   if (t.t_circuit)
     to_pi(branch, {branch.z.real() * t.r_from, branch.z.imag() * t.x_from}, magnetising);

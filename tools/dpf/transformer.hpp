@@ -8,14 +8,14 @@ namespace fachwerk::dpf {
 /// A two-winding transformer in the units of its tests. Windings are named after the ends of the branch they become:
 /// the ratio stands at the from end, the impedance is seen from the to end.
 struct TransformerTest {
-  double base_mva;           ///< of the grid
-  double sn;                 ///< MVA, rated
-  double vn_from, vn_to;     ///< rated voltages with the tap's effect, kV
-  double kv_from, kv_to;     ///< base voltages of the buses, kV
-  double vk, vkr;            ///< short-circuit voltage and its active part, pu of sn; vk < 0: capacitive
-  double pfe, i0;            ///< no-load loss, MW; no-load current, pu of sn
-  double parallel = 1;       ///< how many of them
-  bool t_circuit = false;    ///< magnetising branch between two halves of the leakage, instead of half at each end
+  double base_mva;         ///< of the grid
+  double sn;               ///< MVA, rated
+  double vn_from, vn_to;   ///< rated voltages with the tap's effect, kV
+  double kv_from, kv_to;   ///< base voltages of the buses, kV
+  double vk, vkr;          ///< short-circuit voltage and its active part, pu of sn; vk < 0: capacitive
+  double pfe, i0;          ///< no-load loss, MW; no-load current, pu of sn
+  double parallel = 1;     ///< how many of them
+  bool t_circuit = false;  ///< magnetising branch between two halves of the leakage, instead of half at each end
   double r_from = 0.5, x_from = 0.5;  ///< share of the leakage at the from winding (T circuit)
 };
 
