@@ -608,23 +608,13 @@ class ScenarioSolver {
           "{}: the base case has no solution ({}, max mismatch {:.3g} pu): its Jacobian is what the scenarios share",
           name, dpf::name(base.solution.status), base.solution.max_mismatch);
     dpf::BatchOptions batch_options;
-    batch_options.tolerance = std::max(options_.tolerance, loose_tolerance(problem));
+    batch_options.tolerance = std::max(options_.tolerance, dpf::loose_tolerance(problem, options_.stop_mismatch));
     batch_options.memory = method_.memory;
     batch_options.device = device_;
     batch_options.exact_factor = options_.precision == "double";
     if (options_.max_iterations > 0) batch_options.newton_iterations = options_.max_iterations;
     if (method_.method == dpf::Method::nr) batch_options.max_iterations = 0;  // straight to Newton, the first rung
     batch_.emplace(grid_, problem, base.solution.state, batch_options);
-  }
-
-  // Mismatches below this at every bus make a relative mismatch of at most --stop-mismatch.
-  double loose_tolerance(const dpf::Problem& problem) const {
-    double specified = 0;
-    for (std::size_t i = 0; i < problem.type.size(); ++i) {
-      if (problem.type[i] != dpf::NodeType::reference) specified += std::abs(problem.p[i]);
-      if (problem.type[i] == dpf::NodeType::pq) specified += std::abs(problem.q[i]);
-    }
-    return options_.stop_mismatch * specified / std::max(1, network_.unknowns());
   }
 
   dpf::OperatingPoint point_of(std::size_t s) const {

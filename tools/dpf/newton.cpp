@@ -56,6 +56,20 @@ bool reached(const Problem& problem, std::span<const double> f, std::span<const 
   return stop_mismatch > 0 && measure(problem, f, 0).relative <= stop_mismatch;
 }
 
+double loose_tolerance(const Problem& problem, double stop_mismatch) {
+  double specified = 0;
+  int equations = 0;
+  for (std::size_t i = 0; i < problem.type.size(); ++i) {
+    if (problem.type[i] == NodeType::reference) continue;
+    specified += std::abs(problem.p[i]);
+    ++equations;
+    if (problem.type[i] != NodeType::pq) continue;
+    specified += std::abs(problem.q[i]);
+    ++equations;
+  }
+  return stop_mismatch * specified / std::max(1, equations);
+}
+
 Newton::Newton(const Network& network)
     : network_(&network), factor_(network.pattern), jacobian_(network.pattern.column.size()) {}
 

@@ -52,6 +52,10 @@ Iteration measure(const Problem& problem, std::span<const double> f, double max_
 bool reached(const Problem& problem, std::span<const double> f, std::span<const double> floor, double tolerance,
              double stop_mismatch);
 
+/// Mismatches below this at every row make a relative mismatch of at most `stop_mismatch`: for methods that test the
+/// largest mismatch alone.
+double loose_tolerance(const Problem& problem, double stop_mismatch);
+
 /// Newton-Raphson with one symbolic factorisation, refactored in a fixed pivot order; a solve whose backward error
 /// exceeds 1e-10 is repeated with partial pivoting (KLU). Keeps its workspace between solves on one network.
 class Newton {

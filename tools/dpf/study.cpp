@@ -23,7 +23,7 @@ Path path_of(Method method) {
 
 // Chord on one state: M is the Jacobian at its start.
 Solution chord(const Grid& grid, const Problem& problem, State start, const MethodOptions& options, Path& path) {
-  BatchOptions batch_options{.tolerance = options.tolerance,
+  BatchOptions batch_options{.tolerance = std::max(options.tolerance, loose_tolerance(problem, options.stop_mismatch)),
                              .max_iterations = options.max_iterations > 0 ? options.max_iterations : 60,
                              .memory = options.memory,
                              .rate_limit = 0.98};
