@@ -17,7 +17,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> inputs, shifts = {"all"};
-  std::string output, grid, basis = "fisher", compat = "none", coi;
+  std::string output, grid, basis = "fisher", compat = "none", coi, lines;
   std::optional<std::int64_t> reference;
   std::vector<double> scale = {4, 4, 4, 4};
   int least = 3, hemisphere = 0, multiplicity = 0;
@@ -79,6 +79,21 @@ std::string legacy_records(const ShiftResult& r) {
     records.push_back(std::move(record));
   }
   return legacy::format_coincidences(records);
+}
+
+/// The community code's line of one shift: band_hemisphere shift fpo frames coincidence omega s delta alpha rho, then
+/// frame, triggers in band and occupied cells of each frame, then the frames of the best coincidence.
+std::string summary_line(const ShiftResult& r, const Band& band, std::int64_t number, int hemisphere) {
+  const Coincidence none;
+  const auto& best = r.coincidences.empty() ? none : r.coincidences.front();
+  auto line = fmt::format("{:04d}_{} {} {:.6f} {} {} {:.8e} {:.8e} {:.8e} {:.8e} {:.6f}", number, hemisphere,
+                          name_of(r.shift), band.fpo, r.frames.size(), best.members.size(), best.omega, best.s,
+                          best.delta, best.alpha, best.rho_total);
+  for (const auto& f : r.frames)
+    line += fmt::format(" {} {} {}", f[0], f[1], f[2]);
+  for (const auto& m : best.members)
+    line += fmt::format(" {}", m.frame);
+  return line + "\n";
 }
 
 void run(const Options& o, cli::Session& session) {
@@ -219,6 +234,13 @@ void run(const Options& o, cli::Session& session) {
   s.add(std::move(table));
   file.stamp(session, "table");
   file.commit();
+  if (!o.lines.empty()) {
+    const std::int64_t number = sources.empty() ? 0 : std::max<std::int64_t>(sources.begin()->second.info.band, 0);
+    auto sink = formats::Sink::create(o.lines, session.force, false);
+    for (const auto& r : results)
+      sink.write(summary_line(r, band, number, o.hemisphere));
+    sink.commit();
+  }
   if (!o.coi.empty()) {
     auto sink = formats::Sink::create(o.coi, session.force);
     sink.write(legacy_records(best != nullptr ? *best : results.front()));
@@ -260,6 +282,7 @@ int main(int argc, char** argv) {
            {"--fdot-max", &o.fdot_max, "spin-down searched, as a positive number", {.unit = "Hz/s", .minimum = 0}},
            {"--fap-threshold", &o.threshold, "significant below this", {.minimum = 0, .maximum = 1}},
            {"--coi", &o.coi, "write the best shift's records of the community code", {.value_name = "FILE"}},
+           {"--summary-lines", &o.lines, "write the summary lines of the community code", {.value_name = "FILE"}},
            {"--compat", &o.compat, "the original's sum and hit chance", {.choices = {"none", "original"}}}},
       .examples = {{"polgraw-coincidences t1.h5 t2.h5 t4.h5 t5.h5 coin.h5 --reference-grid grid.h5 --snr-cut 5",
                     "All 16 shifts."},
