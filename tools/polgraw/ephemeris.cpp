@@ -339,6 +339,10 @@ Vector3 SpkFile::position(int body, int centre, double tdb) const {
   throw bad_input("{}: no segment of body {} relative to {} at TDB {:.0f} s", file_, body, centre, tdb);
 }
 
+bool SpkFile::has_sun() const {
+  return std::ranges::any_of(segments_, [](const Segment& s) { return s.target == 10 && s.centre == 0; });
+}
+
 Vector3 SpkFile::earth(double tdb) const {
   const auto a = position(3, 0, tdb), b = position(399, 3, tdb);
   return {a[0] + b[0], a[1] + b[1], a[2] + b[2]};

@@ -57,6 +57,7 @@ class SpkFile {
   Vector3 position(int body, int centre, double tdb) const;
   Vector3 earth(double tdb) const;  ///< relative to the barycentre
   Vector3 sun(double tdb) const { return position(10, 0, tdb); }
+  bool has_sun() const;
 
  private:
   struct Segment {

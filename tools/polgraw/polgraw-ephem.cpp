@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
         const auto r = kernel->earth(tdb_seconds(t));
         return Vector3{r[0] / speed_of_light, r[1] / speed_of_light, r[2] / speed_of_light};
       };
-      if (sun.empty())
+      if (sun.empty() && kernel->has_sun())
         sun_position = [kernel](double t) {
           const auto r = kernel->sun(tdb_seconds(t));
           return Vector3{r[0] / speed_of_light, r[1] / speed_of_light, r[2] / speed_of_light};

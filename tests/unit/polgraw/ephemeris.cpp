@@ -142,6 +142,7 @@ TEST_CASE("SPK files of both byte orders, types 2 and 3: Chebyshev series agains
     }
     CHECK_THROWS(file.earth(4 * interval));
     CHECK_THROWS(file.position(10, 0, 0));
+    CHECK(!file.has_sun());
     CHECK_THROWS(SpkFile(std::as_bytes(std::span(bytes)).first(3000), "cut.bsp"));
   }
 }
