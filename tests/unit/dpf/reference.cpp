@@ -1,4 +1,5 @@
 // Reference solutions of an independent solver (numpy/scipy), see SOURCES.md of the shared data.
+#include <algorithm>
 #include <cmath>
 
 #include "cases.hpp"
@@ -108,6 +109,14 @@ TEST_CASE("losses and sums of |V|") {
     // What goes in comes out: generation = load + losses.
     CHECK(std::abs(s.result.generation_mw - s.result.load_mw - s.result.loss_mw) < 1e-6);
   }
+}
+
+TEST_CASE("a unit tail with a power factor: the lowest voltage of case141") {
+  if (!cases::has_shared("case141.m")) return;
+  const Solved s = solve(cases::shared("case141"));
+  const auto lowest = std::ranges::min_element(s.result.vm);
+  CHECK(std::abs(*lowest - .927862062) < 1e-9);
+  CHECK(s.grid.bus.id[static_cast<std::size_t>(lowest - s.result.vm.begin())] == 87);
 }
 
 TEST_CASE("reactive limits: MATPOWER's test of a modified 14-bus case") {
