@@ -132,6 +132,9 @@ void read_directed_grid(const h5::Node& file, const Band* band, Observation& o) 
       grid.M[4 * i + k] = M.values[n * i + k];
       grid.fisher[4 * i + k] = fisher.values[n * i + k];
     }
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t k = 0; k < n; ++k)
+      directed.fisher[3 * i + k] = fisher.values[n * i + k];
   if (directed.second) {
     std::copy_n(M.values.begin() + 6, 3, directed.row.begin());
     if (directed.row[2] == 0 || M.values[2] != 0 || M.values[5] != 0)
@@ -337,7 +340,7 @@ void write_part(h5::Output& file, const std::string& name, const std::vector<T>&
                 const h5::Describe& describe) {
   const std::string path = "/triggers/" + name;
   file.create_dataset<T>(path, {rows.total}, describe);
-  file.write_slab<T>(path, {rows.first}, {values.size()}, values);
+  if (rows.total > 0) file.write_slab<T>(path, {rows.first}, {values.size()}, values);
 }
 
 }  // namespace

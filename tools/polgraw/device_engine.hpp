@@ -18,6 +18,7 @@ class DeviceEngine {
   DeviceEngine& operator=(DeviceEngine&&) noexcept;
 
   void set_sky(const SkyPoint& point);
+  void move_to(const SkyPoint& point);  ///< another second spindown at the same sky position
   /// Bins above threshold, normalised, in increasing order: one list for each of the spindown numbers first, first + 1,
   /// ...; `count` is at most the batch.
   std::vector<std::vector<Candidate>> candidates(int first, int count);
@@ -29,7 +30,7 @@ class DeviceEngine {
 };
 
 template <class Real>
-void search_sky_point(DeviceEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
+void search_spindowns(DeviceEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out);
 
 }  // namespace fachwerk::polgraw

@@ -379,6 +379,11 @@ void DeviceEngine<Real>::set_sky(const SkyPoint& point) {
 }
 
 template <class Real>
+void DeviceEngine<Real>::move_to(const SkyPoint& point) {
+  state_->point = point;
+}
+
+template <class Real>
 std::vector<std::vector<Candidate>> DeviceEngine<Real>::candidates(int first, int count) {
   auto& s = *state_;
   const auto& p = *s.plan;
@@ -437,9 +442,8 @@ std::vector<std::vector<Candidate>> DeviceEngine<Real>::candidates(int first, in
 }
 
 template <class Real>
-void search_sky_point(DeviceEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
+void search_spindowns(DeviceEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out) {
-  engine.set_sky(point);
   for (int first = spindowns.lo; first <= spindowns.hi; first += engine.batch()) {
     const auto lists = engine.candidates(first, std::min(engine.batch(), spindowns.hi - first + 1));
     for (std::size_t k = 0; k < lists.size(); ++k)
@@ -449,9 +453,9 @@ void search_sky_point(DeviceEngine<Real>& engine, const Observation& observation
 
 template class DeviceEngine<float>;
 template class DeviceEngine<double>;
-template void search_sky_point(DeviceEngine<float>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
+template void search_spindowns(DeviceEngine<float>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
                                const Exclusions&, std::vector<Trigger>&);
-template void search_sky_point(DeviceEngine<double>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
+template void search_spindowns(DeviceEngine<double>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
                                const Exclusions&, std::vector<Trigger>&);
 
 }  // namespace fachwerk::polgraw

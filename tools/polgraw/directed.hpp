@@ -11,6 +11,8 @@ struct Directed {
   SkyPosition sky;
   bool second = false;          ///< the grid has an axis of s2
   std::array<double, 3> row{};  ///< lattice vector of s2, normalised: its omega, s, s2
+  std::array<double, 9>
+      fisher{};  ///< reduced Fisher matrix of omega, s, s2 times N, N^2, N^3; zero where there is no s2
 };
 
 /// The lattice point of number tt of the second spindown, without frequency and spindown.

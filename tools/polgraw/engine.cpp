@@ -144,6 +144,7 @@ FastEngine<Real>::FastEngine(std::shared_ptr<const EnginePlan<Real>> plan)
       spectrum_(zeros(X_.size())),
       table_(zeros(plan_->outputs_)),
       F_({}, *std::ranges::max_element(plan_->blocks_)),
+      half_({}, plan_->settings_.interbin ? F_.size() : 0),
       delay_(plan_->observation_->band.N + plan_->tail_ + most_margin + 2) {}
 
 template <class Real>
@@ -216,6 +217,24 @@ void FastEngine<Real>::set_sky(const SkyPoint& point) {
                          real(Ya_.data()), real(Yb_.data()));
   }
   weights_ = f_weights(sums_, p.settings_.form);
+  if (p.settings_.interbin) half_weights_ = f_weights(p.windowed_sums(point), p.settings_.form);
+}
+
+template <class Real>
+void FastEngine<Real>::move_to(const SkyPoint& point) {
+  point_ = point;
+  valid_ = false;
+}
+
+template <class Real>
+void FastEngine<Real>::adopt(const FastEngine& other) {
+  std::copy_n(other.Ya_.data(), Ya_.size(), Ya_.data());
+  std::copy_n(other.Yb_.data(), Yb_.size(), Yb_.data());
+  sums_ = other.sums_;
+  weights_ = other.weights_;
+  half_weights_ = other.half_weights_;
+  shift_origin_ = other.shift_origin_;
+  move_to(other.point_);
 }
 
 /// X = Y times the phase of spindown number ss. In frequency it may be off by whole bins, which bin_offset_ takes back.
@@ -241,6 +260,54 @@ void FastEngine<Real>::form_series(int ss) {
   const double frequency = spindown_offset(grid, anchored_, point_) + (ss - anchored_) * step_frequency;
   bin_offset_ = std::lround((spindown_offset(grid, ss, point_) - frequency) / grid.M[0]) -
                 static_cast<std::ptrdiff_t>(p.centre_bin_) * grid.fftpad;
+}
+
+/// F half a bin above `count` bins from `begin` on, and its sum. With the phase of the data's middle as origin a signal
+/// there has the same value in both neighbours; their sum is the spectrum of the data times a window, 2 cos(pi (t -
+/// middle) / nfft), at the half-bin, and half_weights_ are those of windowed amplitude functions. For N = nfft it is
+/// (X_k - X_k+1) / sqrt 2 of the spectrum itself.
+template <class Real>
+double FastEngine<Real>::between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const {
+  const auto& p = *plan_;
+  const std::size_t length = spectrum_.size() / 2;
+  const double middle = static_cast<double>(p.observation_->band.N - 1) / 2 + p.margin_;
+  const auto turn = std::polar(1.0, 2 * pi * middle / static_cast<double>(p.observation_->band.nfft));
+  const auto& w = half_weights_;
+  const auto *fa = spectrum_.data(), *fb = fa + length;
+  double sum = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    const auto at = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(begin + k) + bin_offset_) & (length - 1);
+    const std::size_t next = (at + 1) & (length - 1);
+    const auto a = std::complex<double>(fa[at]) + turn * std::complex<double>(fa[next]),
+               b = std::complex<double>(fb[at]) + turn * std::complex<double>(fb[next]);
+    const double f = w.aa * std::norm(a) + w.bb * std::norm(b) + w.ab * (a.real() * b.real() + a.imag() * b.imag());
+    F[k] = static_cast<Real>(f);
+    sum += f;
+  }
+  return sum;
+}
+
+/// A, B, C of the amplitude functions times the half-bins' window.
+template <class Real>
+AntennaSums EnginePlan<Real>::windowed_sums(const SkyPoint& point) const {
+  const auto& band = observation_->band;
+  const double middle = static_cast<double>(band.N - 1) / 2;
+  AntennaSums all;
+  for (const auto& d : detectors_) {
+    const auto modulation = d.modulation.at(point.sky.sin_d, point.sky.cos_d);
+    for (std::size_t i = 0; i < band.N; ++i) {
+      if (d.data[i] == 0) continue;
+      const double c = static_cast<double>(d.cos_sidereal[i]), s = static_cast<double>(d.sin_sidereal[i]);
+      double a, b;
+      modulation.evaluate(point.sky.cos_a * c + point.sky.sin_a * s, point.sky.sin_a * c - point.sky.cos_a * s, a, b);
+      const double window = std::cos(pi * (static_cast<double>(i) - middle) / static_cast<double>(band.nfft));
+      const double w = 4 * window * window * d.weight;
+      all.A += w * a * a;
+      all.B += w * b * b;
+      all.C += w * a * b;
+    }
+  }
+  return all;
 }
 
 /// Calls visit(first searched bin, F of the block, sum, max) for every block of normalisation.
@@ -289,6 +356,18 @@ const std::vector<Candidate>& FastEngine<Real>::candidates(int ss) {
   const double threshold = plan_->settings_.threshold;
   visit_blocks([&](std::size_t bin, std::span<const Real> F, const SumAndMax& total) {
     const double scale = block_scale(F, total.sum, plan_->settings_.norm, sorted_);
+    if (plan_->settings_.interbin) {
+      const std::span<Real> half(half_.data(), F.size());
+      const double sum = between_bins(bin, F.size(), half);
+      const double half_scale = block_scale<Real>(half, sum, plan_->settings_.norm, sorted_);
+      for (std::size_t k = 0; k < F.size(); ++k) {
+        if (static_cast<double>(F[k]) > threshold * scale)
+          candidates_.push_back({2 * (bin + k), static_cast<double>(F[k]) / scale});
+        if (static_cast<double>(half[k]) > threshold * half_scale)
+          candidates_.push_back({2 * (bin + k) + 1, static_cast<double>(half[k]) / half_scale});
+      }
+      return;
+    }
     if (!(total.max > threshold * scale)) return;
     for (std::size_t k = 0; k < F.size(); ++k)
       if (static_cast<double>(F[k]) > threshold * scale)
@@ -301,10 +380,16 @@ template <class Real>
 std::vector<double> FastEngine<Real>::f_statistic(int ss) {
   form_series(ss);
   std::vector<double> all;
-  visit_blocks([&](std::size_t, std::span<const Real> F, const SumAndMax& total) {
+  visit_blocks([&](std::size_t bin, std::span<const Real> F, const SumAndMax& total) {
     const double scale = block_scale(F, total.sum, plan_->settings_.norm, sorted_);
-    for (Real f : F)
-      all.push_back(static_cast<double>(f) / scale);
+    const std::span<Real> half(half_.data(), half_.size() == 0 ? 0 : F.size());
+    const double half_scale =
+        half.empty() ? 1
+                     : block_scale<Real>(half, between_bins(bin, half.size(), half), plan_->settings_.norm, sorted_);
+    for (std::size_t k = 0; k < F.size(); ++k) {
+      all.push_back(static_cast<double>(F[k]) / scale);
+      if (!half.empty()) all.push_back(static_cast<double>(half[k]) / half_scale);
+    }
   });
   return all;
 }
@@ -332,15 +417,15 @@ std::vector<Peak> choose_peaks(std::span<const Candidate> candidates, Peaks peak
 void append_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,
                      std::span<const Candidate> candidates, const Exclusions& exclusions, std::vector<Trigger>& out) {
   for (const auto& peak : choose_peaks(candidates, settings.peaks)) {
-    const auto trigger = make_trigger(observation, point, ss, static_cast<double>(peak.bin), peak.F);
+    const double bin = static_cast<double>(peak.bin) / (settings.interbin ? 2 : 1);
+    const auto trigger = make_trigger(observation, point, ss, bin, peak.F);
     if (!exclusions.rejects(trigger.omega)) out.push_back(trigger);
   }
 }
 
 template <class Real>
-void search_sky_point(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
+void search_spindowns(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out) {
-  engine.set_sky(point);
   for (int ss = spindowns.lo; ss <= spindowns.hi; ++ss)
     append_triggers(observation, settings, point, ss, engine.candidates(ss), exclusions, out);
 }
@@ -349,9 +434,9 @@ template class EnginePlan<float>;
 template class EnginePlan<double>;
 template class FastEngine<float>;
 template class FastEngine<double>;
-template void search_sky_point(FastEngine<float>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
+template void search_spindowns(FastEngine<float>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
                                const Exclusions&, std::vector<Trigger>&);
-template void search_sky_point(FastEngine<double>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
+template void search_spindowns(FastEngine<double>&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
                                const Exclusions&, std::vector<Trigger>&);
 
 }  // namespace fachwerk::polgraw

@@ -21,7 +21,7 @@ struct EngineSettings {
 
 /// A bin above threshold before peaks are chosen.
 struct Candidate {
-  std::size_t bin = 0;  ///< of fftpad * nfft
+  std::size_t bin = 0;  ///< of fftpad * nfft; with interbinning of twice as many
   double F = 0;
 };
 
@@ -50,6 +50,7 @@ class EnginePlan {
   }
   /// Delay of detector d that is not n.r; `work` holds it where it depends on the direction (Shapiro).
   std::span<const double> sky_delay(std::size_t d, const Vector3& n, std::vector<double>& work) const;
+  AntennaSums windowed_sums(const SkyPoint& point) const;
   double shift_origin(const Vector3& n) const;  ///< shift_0: that of the first detector
 
   const Observation* observation_;
@@ -78,14 +79,19 @@ class FastEngine {
   explicit FastEngine(std::shared_ptr<const EnginePlan<Real>> plan);
 
   void set_sky(const SkyPoint& point);
+  /// Another number of the second spindown at the same sky position.
+  void move_to(const SkyPoint& point);
+  /// The sky point of another engine of the same plan, which must stay there until this returns. Both may search on.
+  void adopt(const FastEngine& other);
   /// Bins above threshold, normalised, for spindown number ss, in increasing order. Cheapest when ss grows by one.
   const std::vector<Candidate>& candidates(int ss);
-  /// F in all searched bins, normalised.
+  /// F in all searched bins, normalised; with interbinning each followed by the value half a bin above.
   std::vector<double> f_statistic(int ss);
   const AntennaSums& sums() const { return sums_; }
 
  private:
   void form_series(int ss);
+  double between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const;
   template <class Visit>
   void visit_blocks(const Visit& visit);
 
@@ -95,13 +101,13 @@ class FastEngine {
 
   std::shared_ptr<const EnginePlan<Real>> plan_;
   compute::Buffer<std::complex<Real>> work_, nodes_, Ya_, Yb_, X_, spectrum_, table_;
-  compute::Buffer<Real> F_;
+  compute::Buffer<Real> F_, half_;
   std::vector<double> delay_, sky_delay_;
   std::vector<Real> sorted_;
   std::vector<Candidate> candidates_;
   SkyPoint point_;
   AntennaSums sums_;
-  FWeights weights_;
+  FWeights weights_, half_weights_;
   double shift_origin_ = 0;
   int anchored_ = 0, current_ = 0;  ///< spindown numbers of the last exact phases and of X_
   bool valid_ = false;
@@ -115,7 +121,7 @@ void append_triggers(const Observation& observation, const SearchSettings& setti
                      std::span<const Candidate> candidates, const Exclusions& exclusions, std::vector<Trigger>& out);
 
 template <class Real>
-void search_sky_point(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
+void search_spindowns(FastEngine<Real>& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out);
 
 }  // namespace fachwerk::polgraw

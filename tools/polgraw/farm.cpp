@@ -1,10 +1,16 @@
 #include "farm.hpp"
 
 #include <algorithm>
+#include <condition_variable>
+#include <deque>
 #include <exception>
+#include <list>
 #include <mutex>
+#include <tuple>
 #include <utility>
 #include <variant>
+
+#include <omp.h>
 
 namespace fachwerk::polgraw {
 
@@ -86,50 +92,33 @@ namespace {
 
 constexpr int batch_of_spindowns = 32;
 
-/// A thread's engine for the frame that it is at.
-class Worker {
- public:
-  Worker(const FarmSettings& settings) : settings_(settings) {}
+/// A sky point in work. Its spindowns are taken block by block, by the thread whose it is and, once no tasks are left,
+/// by threads that have nothing else to do. A block begins with exact phases, so that who does it makes no difference.
+struct Job {
+  std::size_t task = 0;
+  Task what;
+  std::size_t next = 0, finished = 0;
+  std::vector<Range> blocks;
+  std::vector<std::vector<Trigger>> found;  ///< of each block
+  const class Worker* owner = nullptr;      ///< once the sky point is prepared
 
-  void attach(int number, std::shared_ptr<const FarmSource> source, std::shared_ptr<const EnginePlan<float>> mixed,
-              std::shared_ptr<const EnginePlan<double>> exact) {
-    engine_.emplace<std::monostate>();
-    source_ = std::move(source);
-    number_ = number;
-    if (settings_.plain)
-      engine_.emplace<PlainEngine>(source_->observation, settings_.search);
-    else if (settings_.batched && settings_.precision == Precision::mixed)
-      engine_.emplace<DeviceEngine<float>>(std::move(mixed), settings_.device, batch_of_spindowns);
-    else if (settings_.batched)
-      engine_.emplace<DeviceEngine<double>>(std::move(exact), settings_.device, batch_of_spindowns);
-    else if (settings_.precision == Precision::mixed)
-      engine_.emplace<FastEngine<float>>(std::move(mixed));
-    else
-      engine_.emplace<FastEngine<double>>(std::move(exact));
-  }
-  int source() const { return number_; }
-
-  std::vector<Trigger> run(const Task& task) {
-    std::vector<Trigger> triggers;
-    const auto& o = source_->observation;
-    std::visit(
-        [&](auto& engine) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(engine)>, std::monostate>)
-            search_sky_point(engine, o, settings_.search, task_point(o, task), task.spindowns, source_->exclusions,
-                             triggers);
-        },
-        engine_);
-    return triggers;
-  }
-
- private:
-  const FarmSettings& settings_;
-  std::shared_ptr<const FarmSource> source_;
-  int number_ = -1;
-  std::variant<std::monostate, PlainEngine, FastEngine<float>, FastEngine<double>, DeviceEngine<float>,
-               DeviceEngine<double>>
-      engine_;
+  struct Begun {
+    Task what;
+    const class Worker* owner;
+  };
+  bool open() const { return next < blocks.size(); }
+  std::size_t left() const { return blocks.size() - next; }
 };
+
+Job make_job(std::size_t number, const Task& task, const FarmSettings& settings) {
+  Job job{number, task, 0, 0, {}, {}, nullptr};
+  const int all = task.spindowns.hi - task.spindowns.lo + 1;
+  const int size = settings.threads == 1 ? all : settings.engine.anchor_interval;
+  for (int lo = task.spindowns.lo; lo <= task.spindowns.hi; lo += size)
+    job.blocks.push_back({lo, std::min(lo + size - 1, task.spindowns.hi)});
+  job.found.resize(job.blocks.size());
+  return job;
+}
 
 /// The frame that threads are at, with what they share of it.
 struct Current {
@@ -139,56 +128,212 @@ struct Current {
   std::shared_ptr<const EnginePlan<double>> exact;
 };
 
+/// A thread's engine for the frame that it is at.
+class Worker {
+ public:
+  Worker(const FarmSettings& settings) : settings_(settings) {}
+
+  void attach(const Current& frame) {
+    engine_.emplace<std::monostate>();
+    frame_ = frame;
+    task_.reset();
+    if (settings_.plain)
+      engine_.emplace<PlainEngine>(frame_.source->observation, settings_.search);
+    else if (settings_.batched && settings_.precision == Precision::mixed)
+      engine_.emplace<DeviceEngine<float>>(frame_.mixed, settings_.device, batch_of_spindowns);
+    else if (settings_.batched)
+      engine_.emplace<DeviceEngine<double>>(frame_.exact, settings_.device, batch_of_spindowns);
+    else if (settings_.precision == Precision::mixed)
+      engine_.emplace<FastEngine<float>>(frame_.mixed);
+    else
+      engine_.emplace<FastEngine<double>>(frame_.exact);
+  }
+  const Current& frame() const { return frame_; }
+
+  /// Prepares a task's sky point.
+  void set_task(const Task& task) {
+    const auto point = task_point(frame_.source->observation, task);
+    const auto sky = [](const Task& t) { return std::tuple(t.source, t.hemisphere, t.mm, t.nn); };
+    visit([&](auto& engine) {
+      if (task_ && sky(*task_) == sky(task))
+        engine.move_to(point);
+      else
+        engine.set_sky(point);
+    });
+    task_ = task;
+  }
+  /// Takes a prepared sky point over from another thread's engine, or prepares it again.
+  void join(const Worker& owner, const Task& task) {
+    visit([&](auto& engine) {
+      using Engine = std::decay_t<decltype(engine)>;
+      if constexpr (requires { engine.adopt(engine); })
+        engine.adopt(std::get<Engine>(owner.engine_));
+      else
+        engine.set_sky(task_point(frame_.source->observation, task));
+    });
+    task_ = task;
+  }
+  std::vector<Trigger> run(const Range& spindowns) {
+    std::vector<Trigger> triggers;
+    const auto& o = frame_.source->observation;
+    visit([&](auto& engine) {
+      search_spindowns(engine, o, settings_.search, task_point(o, *task_), spindowns, frame_.source->exclusions,
+                       triggers);
+    });
+    return triggers;
+  }
+
+ private:
+  template <class Function>
+  void visit(const Function& function) {
+    std::visit(
+        [&](auto& engine) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(engine)>, std::monostate>) function(engine);
+        },
+        engine_);
+  }
+
+  const FarmSettings& settings_;
+  Current frame_;
+  std::optional<Task> task_;
+  std::variant<std::monostate, PlainEngine, FastEngine<float>, FastEngine<double>, DeviceEngine<float>,
+               DeviceEngine<double>>
+      engine_;
+};
+
+Current load_frame(int number, const FarmSettings& settings,
+                   const std::function<std::shared_ptr<const FarmSource>(int)>& load) {
+  Current frame{number, load(number), nullptr, nullptr};
+  const auto& o = frame.source->observation;
+  if (!settings.plain && settings.precision == Precision::mixed)
+    frame.mixed = std::make_shared<EnginePlan<float>>(o, settings.search, settings.engine);
+  else if (!settings.plain)
+    frame.exact = std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine);
+  return frame;
+}
+
+/// What the threads of run_tasks share: one of them at a time uses it, but for the spindowns themselves.
+class Farm {
+ public:
+  Farm(std::span<const Task> tasks, const FarmSettings& settings,
+       const std::function<std::shared_ptr<const FarmSource>(int)>& load,
+       const std::function<std::optional<std::size_t>()>& claim,
+       const std::function<void(std::size_t, std::vector<Trigger>&&)>& done)
+      : tasks_(tasks), settings_(settings), load_(load), claim_(claim), done_(done), first_(claim()) {
+    if (first_) enter(tasks_[*first_].source);  // the first frame is made ready by all threads together
+  }
+  bool empty() const { return !first_; }
+
+  /// What one thread does. The worker must outlive all threads' work.
+  void work(Worker& worker) {
+    try {
+      std::unique_lock lock(mutex_);
+      while (Job* job = next_job()) {
+        enter(job->what.source);
+        if (worker.frame().number != current_.number) worker.attach(current_);
+        lock.unlock();
+        worker.set_task(job->what);
+        lock.lock();
+        job->owner = &worker;
+        prepared_.notify_all();
+        do_blocks(worker, *job, lock);
+      }
+      // No task is left, so that no engine moves to another sky point: help with what is in work.
+      while (Job* job = job_to_help(lock)) {
+        const Job::Begun begun{job->what, job->owner};
+        lock.unlock();
+        if (worker.frame().number != begun.what.source) worker.attach(begun.owner->frame());
+        worker.join(*begun.owner, begun.what);
+        lock.lock();
+        if (is_in_work(job)) do_blocks(worker, *job, lock);
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!failure_) failure_ = std::current_exception();
+      prepared_.notify_all();
+    }
+  }
+  void rethrow() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  void enter(int number) {
+    if (current_.number != number) current_ = load_frame(number, settings_, load_);
+  }
+
+  Job* next_job() {
+    if (failure_ || exhausted_) return nullptr;
+    const auto task = first_taken_ ? claim_() : first_;
+    first_taken_ = true;
+    exhausted_ = !task;
+    prepared_.notify_all();
+    return task ? &jobs_.emplace_back(make_job(*task, tasks_[*task], settings_)) : nullptr;
+  }
+
+  /// The job with most blocks left; waits while one may still become ready.
+  Job* job_to_help(std::unique_lock<std::mutex>& lock) {
+    for (;;) {
+      Job* best = nullptr;
+      bool preparing = false;
+      for (auto& job : jobs_) {
+        preparing = preparing || job.owner == nullptr;
+        if (job.owner != nullptr && job.open() && (best == nullptr || job.left() > best->left())) best = &job;
+      }
+      if (failure_) return nullptr;
+      if (best != nullptr || !preparing) return best;
+      prepared_.wait(lock);
+    }
+  }
+  bool is_in_work(const Job* job) const {
+    return std::ranges::any_of(jobs_, [&](const Job& j) { return &j == job; });
+  }
+
+  void do_blocks(Worker& worker, Job& job, std::unique_lock<std::mutex>& lock) {
+    while (job.open() && !failure_) {
+      const std::size_t block = job.next++;
+      lock.unlock();
+      auto found = worker.run(job.blocks[block]);
+      lock.lock();
+      job.found[block] = std::move(found);
+      if (++job.finished < job.blocks.size()) continue;
+      std::vector<Trigger> all;
+      for (const auto& part : job.found)
+        all.insert(all.end(), part.begin(), part.end());
+      done_(job.task, std::move(all));
+      jobs_.remove_if([&](const Job& j) { return &j == &job; });
+      return;
+    }
+  }
+
+  std::span<const Task> tasks_;
+  const FarmSettings& settings_;
+  const std::function<std::shared_ptr<const FarmSource>(int)>& load_;
+  const std::function<std::optional<std::size_t>()>& claim_;
+  const std::function<void(std::size_t, std::vector<Trigger>&&)>& done_;
+  std::optional<std::size_t> first_;
+  bool first_taken_ = false, exhausted_ = false;
+  std::mutex mutex_;
+  std::condition_variable prepared_;
+  std::list<Job> jobs_;
+  Current current_;
+  std::exception_ptr failure_;
+};
+
 }  // namespace
 
 void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
                const std::function<std::shared_ptr<const FarmSource>(int)>& load,
                const std::function<std::optional<std::size_t>()>& claim,
                const std::function<void(std::size_t, std::vector<Trigger>&&)>& done) {
-  std::mutex mutex;
-  Current current;
-  std::exception_ptr failure;
-  const auto enter = [&](int number) {
-    if (current.number == number) return;
-    current = {number, load(number), nullptr, nullptr};
-    const auto& o = current.source->observation;
-    if (!settings.plain && settings.precision == Precision::mixed)
-      current.mixed = std::make_shared<EnginePlan<float>>(o, settings.search, settings.engine);
-    else if (!settings.plain)
-      current.exact = std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine);
-  };
-  // The first frame is made ready by all threads together.
-  std::optional<std::size_t> first = claim();
-  if (!first) return;
-  enter(tasks[*first].source);
+  Farm farm(tasks, settings, load, claim, done);
+  if (farm.empty()) return;
+  std::deque<Worker> workers;
+  for (int t = 0; t < settings.threads; ++t)
+    workers.emplace_back(settings);
 #pragma omp parallel num_threads(settings.threads)
-  {
-    Worker worker(settings);
-    try {
-      for (;;) {
-        std::size_t task = 0;
-        {
-          const std::lock_guard lock(mutex);
-          if (failure) break;
-          const auto next = first ? std::exchange(first, std::nullopt) : claim();
-          if (!next) break;
-          task = *next;
-          const int number = tasks[task].source;
-          if (worker.source() != number) {
-            enter(number);
-            worker.attach(number, current.source, current.mixed, current.exact);
-          }
-        }
-        auto triggers = worker.run(tasks[task]);
-        const std::lock_guard lock(mutex);
-        done(task, std::move(triggers));
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
+  farm.work(workers[static_cast<std::size_t>(omp_get_thread_num())]);
+  farm.rethrow();
 }
 
 std::vector<Trigger> search_frame(const FarmSource& source, std::span<const Task> tasks, const FarmSettings& settings) {

@@ -45,6 +45,14 @@ void normalise(std::span<double> F, std::span<const std::size_t> blocks, Norm no
   }
 }
 
+double line_robust(double F, std::span<const double> of_detectors, double transition) {
+  const double largest = std::max(transition, *std::ranges::max_element(of_detectors));
+  double lines = 0;
+  for (double f : of_detectors)
+    lines += std::exp(f - largest) / static_cast<double>(of_detectors.size());
+  return F - largest - std::log((std::exp(transition - largest) + lines) / 2);
+}
+
 std::vector<Peak> find_peaks(std::span<const double> F, double threshold, Peaks peaks) {
   std::vector<Peak> found;
   for (std::size_t i = 0; i < F.size(); ++i) {

@@ -47,6 +47,11 @@ struct Peak {
 };
 std::vector<Peak> find_peaks(std::span<const double> F, double threshold, Peaks peaks);
 
+/// ln of the odds for a signal against noise or a line in one detector, with prior odds even between detectors and
+/// between noise and line at F = `transition`: F - ln((e^F* + mean_X e^F_X) / 2) (Keitel et al., Phys. Rev. D 89 (2014)
+/// 064023, with p_L = 1/2).
+double line_robust(double F, std::span<const double> of_detectors, double transition);
+
 /// rho = sqrt(2 (F - 2)).
 inline double snr(double F) {
   return std::sqrt(std::max(0.0, 2 * (F - 2)));

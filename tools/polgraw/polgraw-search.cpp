@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "candidates.hpp"
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
 #include "cluster/hdf5.hpp"
@@ -42,6 +43,7 @@ FarmSettings farm_settings(const SearchOptions& o, int threads, compute::Device 
   s.nav = static_cast<std::size_t>(o.nav);
   if (o.guard) s.guard_hz = *o.guard;
   s.planner = planner_of(o.planning);
+  s.interbin = o.interbin;
   farm.engine.half_rate = o.halfrate != "off";
   farm.engine.spline_degree = o.degree;
   farm.precision = o.precision == "double" ? Precision::double_precision : Precision::mixed;
@@ -49,6 +51,7 @@ FarmSettings farm_settings(const SearchOptions& o, int threads, compute::Device 
   farm.device = device;
   farm.batched = o.engine == "batched" || (device.is_cuda() && !farm.plain);
   if (farm.batched && s.norm == Norm::median) throw usage_error("--norm median: the CPU's fast form alone has it");
+  if (o.interbin && (farm.batched || farm.plain)) throw usage_error("--interbin: the CPU's fast form alone has it");
   farm.threads = farm.batched ? 1 : threads;  // a batch keeps all of them busy
   return farm;
 }
@@ -105,8 +108,10 @@ void dump_f(const SearchOptions& options, const FarmSource& source, FarmSettings
   }
   const auto bins = search_bins(o.band, o.grid.fftpad, settings.search);
   std::vector<double> frequency(F.size());
+  const double steps = settings.search.interbin ? 2 : 1;
   for (std::size_t k = 0; k < F.size(); ++k)
-    frequency[k] = o.band.frequency(make_trigger(o, *point, n[3], static_cast<double>(bins.lo + k), 2).omega);
+    frequency[k] = o.band.frequency(
+        make_trigger(o, *point, n[3], static_cast<double>(bins.lo) + static_cast<double>(k) / steps, 2).omega);
   auto file = h5::Output::create(options.output, session.force);
   file.column("/frequency", frequency, {.units = "Hz", .long_name = "frequency", .dims = {"frequency"}});
   file.column("/F", F, {.units = "1", .long_name = "F-statistic", .dims = {"frequency"}});
@@ -124,9 +129,9 @@ void dump_f(const SearchOptions& options, const FarmSource& source, FarmSettings
 /// What decides the triggers: a checkpoint of other work must not be resumed.
 std::string fingerprint(const SearchOptions& o, const std::vector<std::string>& files, std::span<const Task> tasks,
                         const std::vector<Loaded>& frames) {
-  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", cli::version(), o.compat, o.form, o.norm,
-                                 o.peaks, o.precision, o.engine, o.halfrate, o.threshold, o.narrowdown, o.nav, o.degree,
-                                 o.whitenoise, o.shapiro);
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", cli::version(), o.compat, o.form,
+                                 o.norm, o.peaks, o.precision, o.engine, o.halfrate, o.threshold, o.narrowdown, o.nav,
+                                 o.degree, o.whitenoise, o.shapiro, o.interbin);
   for (const auto& name : files)
     text += "|" + name;
   for (const auto& name : o.vetoes)
@@ -176,6 +181,18 @@ void summarise(cli::Session& session, const std::vector<TriggerSource>& sources,
   session.summary.add("loudest fdot", band.spindown(t.s), "Hz/s");
   session.summary.add("loudest alpha", t.alpha, "rad");
   session.summary.add("loudest delta", t.delta, "rad");
+}
+
+void summarise(cli::Session& session, const std::vector<TriggerSource>& sources, const Candidates& candidates) {
+  session.summary.add("candidates", candidates.trigger.size());
+  if (candidates.trigger.empty()) return;
+  const auto& t = candidates.trigger.front();
+  const auto& band = sources[static_cast<std::size_t>(candidates.source.front())].band;
+  session.summary.add("refined snr", t.snr);
+  session.summary.add("refined frequency", band.frequency(t.omega), "Hz");
+  session.summary.add("refined fdot", band.spindown(t.s), "Hz/s");
+  session.summary.add("refined alpha", t.alpha, "rad");
+  session.summary.add("refined delta", t.delta, "rad");
 }
 
 void write_attributes(h5::Output& file, const SearchOptions& o, const std::vector<Loaded>& frames) {
@@ -330,25 +347,36 @@ std::uint64_t finished(const Progress& progress, const std::vector<std::size_t>&
       std::ranges::count_if(open, [&](std::size_t task) { return progress.done[task] != 0; }));
 }
 
+std::vector<const Observation*> observations_of(const std::vector<Loaded>& frames) {
+  std::vector<const Observation*> sources;
+  for (const auto& f : frames)
+    sources.push_back(&f.source->observation);
+  return sources;
+}
+
 /// Where a trigger is loud in one detector alone: 2F of each.
 void write_detector_statistics(h5::Output& file, const Share& share, const TriggerRows& rows,
-                               const std::vector<Loaded>& frames, int threads) {
-  std::vector<const Observation*> sources;
+                               const std::vector<Loaded>& frames, double threshold, int threads) {
+  const auto sources = observations_of(frames);
   std::size_t detectors = 0;
   std::vector<std::string> names;
   for (const auto& f : frames) {
-    sources.push_back(&f.source->observation);
     if (f.source->observation.detectors.size() <= detectors) continue;
     detectors = f.source->observation.detectors.size();
     names.clear();
     for (const auto& d : f.source->observation.detectors)
       names.push_back(d.site.name);
   }
-  const auto values = detector_statistics(share, sources, detectors, threads);
+  const auto found = detector_statistics(share, sources, detectors, threshold, threads);
   file.create_dataset<float>("/triggers/twoF_det", {rows.total, detectors},
                              {.units = "1", .long_name = "2F of each detector alone", .dims = {"trigger", "detector"}});
-  file.write_slab<float>("/triggers/twoF_det", {rows.first, 0}, {rows.triggers.size(), detectors}, values);
+  if (rows.total > 0)
+    file.write_slab<float>("/triggers/twoF_det", {rows.first, 0}, {rows.triggers.size(), detectors}, found.twoF);
   file.attribute("/triggers/twoF_det", "detectors", names);
+  write_column(file, "line", found.line, rows, "1", "1: 2F of one detector is above that of the network");
+  write_column(file, "log10_bsgl", found.log10_bsgl, rows, "1",
+               "log10 of the odds of a signal against noise or a line in one detector");
+  file.attribute("/triggers/log10_bsgl", "transition_F", threshold);
 }
 
 bool has_second_spindown(const std::vector<Loaded>& frames) {
@@ -371,10 +399,21 @@ void write_output(const SearchOptions& options, const std::vector<Loaded>& frame
   if (options.top > 0) keep_loudest(world, static_cast<std::size_t>(options.top), share);
   const auto sources = sources_of(frames, tasks);
   auto rows = share.rows();
+  std::optional<Candidates> candidates;
+  if (options.refine > 0)
+    candidates = refine_candidates(world, share, observations_of(frames), static_cast<std::size_t>(options.refine),
+                                   session.threads);
   const auto write = [&](h5::Output file) {
     write_triggers(file, sources, rows);
     if (has_second_spindown(frames)) write_second_spindown(file, sources, rows);
-    if (options.detector_f) write_detector_statistics(file, share, rows, frames, session.threads);
+    if (options.detector_f) write_detector_statistics(file, share, rows, frames, options.threshold, session.threads);
+    if (options.interbin) {
+      std::vector<std::int32_t> half;
+      for (const auto& t : rows.triggers)
+        half.push_back(t.half);
+      write_column(file, "half", half, rows, "1", "1: half a bin above bin k");
+    }
+    if (candidates) write_candidates(file, sources, *candidates, world.root());
     write_attributes(file, options, frames);
     file.stamp(session, "gw-triggers");
     file.commit();
@@ -389,6 +428,7 @@ void write_output(const SearchOptions& options, const std::vector<Loaded>& frame
     write(h5::Output::create("-", session.force));
   }
   summarise(session, sources, share.total, loudest(world, share), seconds);
+  if (candidates) summarise(session, sources, *candidates);
 }
 
 void search(const SearchOptions& options, cli::Session& session, const cluster::Communicator& world) {
@@ -401,6 +441,9 @@ void search(const SearchOptions& options, cli::Session& session, const cluster::
     frames.push_back(load(options, name, session));
     const auto& f = frames.back();
     const auto bins = search_bins(f.source->observation.band, f.source->observation.grid.fftpad, settings.search);
+    if (options.interbin && f.source->observation.grid.fftpad != 1)
+      throw usage_error("--interbin: expected a grid with fftpad 1, that of {} has {}", name,
+                        f.source->observation.grid.fftpad);
     if (bins.lo >= bins.hi) throw usage_error("--guard leaves nothing of the band of {}", name);
     if (f.vetoed >= 1 - 1e-9) continue;  // nothing is left of the band: no triggers
     const auto more = make_tasks(f.source->observation, f.selection, static_cast<int>(frames.size()) - 1);
@@ -531,6 +574,7 @@ int main(int argc, char** argv) {
             &o.engine,
             "plain: the same statistic without any of the fast form's means; batched: as on a GPU",
             {.choices = {"fast", "plain", "batched"}}},
+           {"--interbin", &o.interbin, "F half-way between the bins too; for grids with fftpad 1"},
            {"--halfrate", &o.halfrate, "off: keep the full sampling rate", {.choices = {"auto", "off"}}},
            {"--interpolation",
             &o.degree,
@@ -540,6 +584,10 @@ int main(int argc, char** argv) {
             &o.planning,
             "how long FFTW looks for a plan",
             {.choices = {"estimate", "measure", "patient"}}},
+           {"--refine",
+            &o.refine,
+            "maximise F off the grid next to so many of the loudest clusters of triggers",
+            {.minimum = 0, .maximum = 100000}},
            {"--top", &o.top, "keep the loudest alone; 0 keeps all", {.minimum = 0}},
            {"--max-triggers", &o.max_triggers, "stop beyond this many", {.minimum = 1}},
            {"--compat", &o.compat, "reproduce the community code", {.choices = {"none", "original", "original-omp"}}},
@@ -547,7 +595,8 @@ int main(int argc, char** argv) {
            {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
            {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 0}},
            {"--shards", &o.shards, "under mpirun each rank writes a file of its own: OUT.0.h5, OUT.1.h5, ..."},
-           {"--detector-F", &o.detector_f, "write 2F of each detector at the triggers, to tell lines"}},
+           {"--detector-F", &o.detector_f,
+            "write 2F of each detector at the triggers, and two statistics that tell lines"}},
       .examples = {{"polgraw-search frame1.h5 triggers.h5 --threshold 14.5", "Both hemispheres, the whole sky."},
                    {"polgraw-search frame1.h5 triggers.h5 --dry-run",
                     "How large the search is, and how long it will take."},
@@ -566,8 +615,11 @@ int main(int argc, char** argv) {
       .writes =
           "/triggers/omega, s, delta, alpha, snr, f_hz, fdot (n) f64\n"
           "/triggers/pm, mm, nn, ss, k, source (n) i32\n"
+          "/triggers/half (n) i32: --interbin\n"
           "/triggers/tt (n) i32, s2, fddot (n) f64: second spindown\n"
-          "/triggers/twoF_det (n, detectors) f32: --detector-F\n"
+          "/triggers/twoF_det (n, detectors) f32, line (n) i32, log10_bsgl (n) f32: --detector-F\n"
+          "/candidates/F, grid_F, snr, f_hz, fdot, fddot, alpha, delta, omega, s, source, trigger, converged: --refine, "
+          "loudest first\n"
           "/sources/frame, band, fpo, dt, N, gps_start, obliquity, templates: one row a frame\n"
           "--dump-F: /frequency, /F",
       .standard = {.threads = true, .device = true, .checkpoint = true}};

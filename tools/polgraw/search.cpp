@@ -124,6 +124,12 @@ void PlainEngine::set_sky(const SkyPoint& point) {
   }
 }
 
+void PlainEngine::adopt(const PlainEngine& other) {
+  resampled_ = other.resampled_;
+  sums_ = other.sums_;
+  point_ = other.point_;
+}
+
 const std::vector<double>& PlainEngine::f_statistic(int ss) {
   auto& [resampler, transform, Xa, Xb] = *plans_;
   const double het1 = spindown_offset(observation_.grid, ss, point_);
@@ -167,7 +173,8 @@ Trigger make_trigger(const Observation& observation, const SkyPoint& point, int 
           ss,
           static_cast<int>(bin),
           point.second.number,
-          point.second.s2};
+          point.second.s2,
+          bin == std::floor(bin) ? 0 : 1};
 }
 
 void collect_triggers(const Observation& observation, const SearchSettings& settings, const SkyPoint& point, int ss,
@@ -180,13 +187,12 @@ void collect_triggers(const Observation& observation, const SearchSettings& sett
 }
 
 template <class Engine>
-void search_sky_point(Engine& engine, const Observation& observation, const SearchSettings& settings,
+void search_spindowns(Engine& engine, const Observation& observation, const SearchSettings& settings,
                       const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out) {
-  engine.set_sky(point);
   for (int ss = spindowns.lo; ss <= spindowns.hi; ++ss)
     collect_triggers(observation, settings, point, ss, engine.f_statistic(ss), exclusions, out);
 }
-template void search_sky_point(PlainEngine&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
+template void search_spindowns(PlainEngine&, const Observation&, const SearchSettings&, const SkyPoint&, Range,
                                const Exclusions&, std::vector<Trigger>&);
 
 }  // namespace fachwerk::polgraw

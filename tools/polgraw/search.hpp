@@ -36,6 +36,7 @@ struct SearchSettings {
   bool drop_remainder = false;    ///< the original's error: bins after the last whole block stay raw
   bool einstein_in_axes = false;  ///< shift = n.(r + einstein (1,1,1)), the original's ephemeris
   bool refine_times = true;       ///< second step of the inversion t + delay(t) = i
+  bool interbin = false;          ///< F between the bins too (fast form, fftpad 1)
   bool keep_tail = true;          ///< the resampled series is as much longer than N as the delay grows
   int interpolation_pad = 2;      ///< plain form: oversampling before the spline
   compute::fft::Planner planner = compute::fft::Planner::measure;
@@ -52,6 +53,7 @@ struct Trigger {
   int hemisphere = 1, mm = 0, nn = 0, ss = 0, bin = 0;
   int tt = 0;     ///< number of the second spindown
   double s2 = 0;  ///< second spindown, pi fddot dt^3 / 3, rad/sample^3
+  int half = 0;   ///< 1: half a bin above `bin` (interbinning)
 };
 
 /// Frequency intervals in omega that are not searched, in increasing order, and the part of the band that is.
@@ -69,6 +71,8 @@ class PlainEngine {
 
   /// Demodulates, resamples and weights the data for one sky point.
   void set_sky(const SkyPoint& point);
+  void move_to(const SkyPoint& point) { point_ = point; }  ///< another second spindown at the same sky position
+  void adopt(const PlainEngine& other);                    ///< the sky point of another engine
   /// F in the searched bins for spindown number ss of the current sky point, normalised.
   const std::vector<double>& f_statistic(int ss);
   const AntennaSums& sums() const { return sums_; }
@@ -105,9 +109,16 @@ void collect_triggers(const Observation& observation, const SearchSettings& sett
                       std::span<const double> F, const Exclusions& exclusions, std::vector<Trigger>& out);
 Trigger make_trigger(const Observation& observation, const SkyPoint& point, int ss, double bin, double F);
 
-/// All spindowns of one sky point. `engine` is a PlainEngine or a FastEngine.
+/// Spindowns of the sky point that `engine` is at: a PlainEngine, a FastEngine or a DeviceEngine.
+template <class Engine>
+void search_spindowns(Engine& engine, const Observation& observation, const SearchSettings& settings,
+                      const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out);
+/// The same after moving there.
 template <class Engine>
 void search_sky_point(Engine& engine, const Observation& observation, const SearchSettings& settings,
-                      const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out);
+                      const SkyPoint& point, Range spindowns, const Exclusions& exclusions, std::vector<Trigger>& out) {
+  engine.set_sky(point);
+  search_spindowns(engine, observation, settings, point, spindowns, exclusions, out);
+}
 
 }  // namespace fachwerk::polgraw

@@ -23,8 +23,9 @@ struct SearchOptions {
   std::vector<double> cone, exclude_cone, around, f2;
   int hemisphere = 0, nav = 4096, degree = 5, gsize = 2;
   double checkpoint_interval = 600;
-  std::int64_t top = 0, max_triggers = 100000000;
-  bool whitenoise = false, no_spindown = false, dry_run = false, shapiro = false, detector_f = false, shards = false;
+  std::int64_t refine = 0, top = 0, max_triggers = 100000000;
+  bool whitenoise = false, no_spindown = false, dry_run = false, shapiro = false, interbin = false, detector_f = false,
+       shards = false;
 };
 
 /// A frame read, checked, and made ready for the tasks.

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "cli/error.hpp"
-#include "direct.hpp"
+#include "refine.hpp"
 
 namespace fachwerk::polgraw {
 
@@ -180,19 +180,6 @@ std::optional<Loudest> loudest(const cluster::Communicator& world, const Share& 
   return *std::ranges::max_element(all, {}, [](const Loudest& l) { return l.trigger.snr; });
 }
 
-namespace {
-
-/// This rank's part of a column of /triggers.
-template <class T>
-void write_column(h5::Output& file, const std::string& name, const std::vector<T>& values, const TriggerRows& rows,
-                  const char* units, const char* what) {
-  const std::string path = "/triggers/" + name;
-  file.create_dataset<T>(path, {rows.total}, {.units = units, .long_name = what, .dims = {"trigger"}});
-  file.write_slab<T>(path, {rows.first}, {values.size()}, values);
-}
-
-}  // namespace
-
 void write_second_spindown(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows) {
   std::vector<std::int32_t> number;
   std::vector<double> s2, fddot;
@@ -207,23 +194,32 @@ void write_second_spindown(h5::Output& file, std::span<const TriggerSource> sour
   write_column(file, "fddot", fddot, rows, "Hz/s^2", "second derivative of the frequency");
 }
 
-std::vector<float> detector_statistics(const Share& share, std::span<const Observation* const> sources,
-                                       std::size_t detectors, int threads) {
+DetectorStatistics detector_statistics(const Share& share, std::span<const Observation* const> sources,
+                                       std::size_t detectors, double transition, int threads) {
   std::vector<DirectStatistic> statistics;
   for (const auto* source : sources)
     statistics.emplace_back(*source);
-  const auto n = static_cast<std::ptrdiff_t>(share.triggers.size());
-  std::vector<float> values(share.triggers.size() * detectors, std::nanf(""));
+  const std::size_t rows = share.triggers.size();
+  const auto n = static_cast<std::ptrdiff_t>(rows);
+  DetectorStatistics found{std::vector<float>(rows * detectors, std::nanf("")), std::vector<std::int32_t>(rows),
+                           std::vector<float>(rows)};
 #pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
   for (std::ptrdiff_t i = 0; i < n; ++i) {
     const auto row = static_cast<std::size_t>(i);
     const auto source = static_cast<std::size_t>(share.source[row]);
-    const auto& t = share.triggers[row];
-    for (std::size_t d = 0; d < sources[source]->detectors.size(); ++d)
-      values[row * detectors + d] =
-          static_cast<float>(2 * f_of(statistics[source].detector(d, {t.omega, t.s, t.delta, t.alpha, t.s2})));
+    DirectSums network;
+    std::vector<double> F;
+    for (std::size_t d = 0; d < sources[source]->detectors.size(); ++d) {
+      const auto sums = statistics[source].detector(d, signal_point(share.triggers[row]));
+      network += sums;
+      F.push_back(f_of(sums));
+      found.twoF[row * detectors + d] = static_cast<float>(2 * F.back());
+    }
+    const double all = f_of(network);
+    found.line[row] = F.size() > 1 && *std::ranges::max_element(F) > all ? 1 : 0;
+    found.log10_bsgl[row] = static_cast<float>(line_robust(all, F, transition) / std::log(10.0));
   }
-  return values;
+  return found;
 }
 
 }  // namespace fachwerk::polgraw

@@ -61,12 +61,25 @@ struct Loudest {
 };
 std::optional<Loudest> loudest(const cluster::Communicator& world, const Share& share);
 
+/// This rank's part of a column of /triggers. Collective where `file` is.
+template <class T>
+void write_column(h5::Output& file, const std::string& name, const std::vector<T>& values, const TriggerRows& rows,
+                  const char* units, const char* what) {
+  const std::string path = "/triggers/" + name;
+  file.create_dataset<T>(path, {rows.total}, {.units = units, .long_name = what, .dims = {"trigger"}});
+  if (rows.total > 0) file.write_slab<T>(path, {rows.first}, {values.size()}, values);
+}
 /// The columns tt, s2 and fddot of the triggers. Collective where `file` is.
 void write_second_spindown(h5::Output& file, std::span<const TriggerSource> sources, const TriggerRows& rows);
 
-/// 2F of each detector alone at the triggers' points, row by row: a line is loud in one detector only. By direct
-/// summation, on `threads` threads.
-std::vector<float> detector_statistics(const Share& share, std::span<const Observation* const> sources,
-                                       std::size_t detectors, int threads);
+/// What tells lines at the triggers' points, row by row: a line is loud in one detector only. By direct summation, on
+/// `threads` threads.
+struct DetectorStatistics {
+  std::vector<float> twoF;         ///< of each detector alone (rows, detectors)
+  std::vector<std::int32_t> line;  ///< 1 where one of them is above 2F of the network
+  std::vector<float> log10_bsgl;   ///< line-robust statistic
+};
+DetectorStatistics detector_statistics(const Share& share, std::span<const Observation* const> sources,
+                                       std::size_t detectors, double transition, int threads);
 
 }  // namespace fachwerk::polgraw

@@ -351,3 +351,81 @@ TEST_CASE("Shapiro delay: the limb of the Sun, a quarter of the sky, and the sea
     CHECK(plain_with[k] - plain_without[k] == doctest::Approx(change).epsilon(0.1));
   }
 }
+
+TEST_CASE("interbinning: half-bins against twice the padding, the scalloping loss, and the distribution of noise") {
+  auto o = short_frame();
+  o.grid = make_grid(o, {.c0 = 0.75}).grid;
+  auto settings = quick_settings(Norm::none);
+  settings.interbin = true;
+  const auto point = *sky_point(o.grid, o.band, o.obliquity, Hemisphere::north, 0, 0);
+  const auto bins = search_bins(o.band, 1, settings);
+  const auto at = [&](double bin) { return make_trigger(o, point, 0, bin, 2); };
+  const auto search = [&] {
+    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{}));
+    engine.set_sky(point);
+    return engine.f_statistic(0);
+  };
+  for (auto& series : o.detectors)
+    std::ranges::fill(series.x, 0.0);
+  // Gaps away: the loss is that of a whole series.
+  Injection signal{{at(9000.5).omega, at(9000.5).s, at(0).delta, at(0).alpha}, {1, 0.3, 0.2, 1}};
+  auto silent = o;
+  for (auto& series : silent.detectors)
+    series.x.clear();
+  signal.polarisation.h0 = 40 / optimal_snr(silent, signal);
+  for (auto& series : o.detectors)
+    series.x = signal_series(series, o.band, signal, false);
+  const auto F = search();
+  CHECK(F.size() == 2 * (bins.hi - bins.lo));
+  const std::size_t k = 2 * (9000 - bins.lo);
+  const double whole = 40 * 40 / 2.0, x = pi * 0.5 * static_cast<double>(o.band.N) / static_cast<double>(o.band.nfft);
+  const double rho = std::sin(2 * x) / (2 * x);
+  // Bins lose 1 - sinc^2, half-bins 1 - 2 sinc^2 / (1 + rho), but for the modulation's sidebands.
+  CHECK(F[k] / whole == doctest::Approx(std::pow(std::sin(x) / x, 2)).epsilon(0.06));
+  CHECK(F[k + 1] / whole == doctest::Approx(2 * std::pow(std::sin(x) / x, 2) / (1 + rho)).epsilon(0.05));
+  CHECK(std::ranges::max_element(F) - F.begin() == static_cast<std::ptrdiff_t>(k + 1));
+  // Noise: the same distribution as in the bins, and what fftpad = 2 has between the bins.
+  double mean = 0, above = 0, n = 0, product = 0, squares = 0, other_squares = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    for (std::size_t d = 0; d < 2; ++d) {
+      std::ranges::fill(o.detectors[d].x, 0.0);
+      add_noise(o.detectors[d].x, 1, seed, 9, static_cast<std::uint32_t>(d));
+      o.detectors[d].sigma2 = 1;
+    }
+    const auto noise = search();
+    for (std::size_t i = 1; i < noise.size(); i += 2) {
+      mean += noise[i];
+      above += noise[i] > 8 ? 1 : 0;
+      ++n;
+    }
+    auto padded = o;
+    padded.grid.fftpad = 2;
+    padded.grid.M[0] /= 2;
+    auto whole_bins = settings;
+    whole_bins.interbin = false;
+    if (seed > 0) continue;
+    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(padded, whole_bins, EngineSettings{}));
+    engine.set_sky(point);
+    const auto fine = engine.f_statistic(0);
+    REQUIRE(fine.size() == noise.size());
+    for (std::size_t i = 1; i < fine.size(); i += 2) {
+      product += (fine[i] - 2) * (noise[i] - 2);
+      squares += (fine[i] - 2) * (fine[i] - 2);
+      other_squares += (noise[i] - 2) * (noise[i] - 2);
+    }
+  }
+  mean /= n;
+  MESSAGE("half-bins: mean " << mean << ", above 8: " << above / n << " (" << exceedance(8)
+                             << "), correlation with fftpad 2 " << product / std::sqrt(squares * other_squares));
+  CHECK(std::abs(mean - 2) < 0.02);
+  CHECK(std::abs(above / n - exceedance(8)) < 0.15 * exceedance(8));
+  CHECK(product / std::sqrt(squares * other_squares) > 0.9);
+}
+
+TEST_CASE("line-robust statistic: a signal's odds grow with F, a line's do not") {
+  const std::vector<double> equal{20, 22}, one{40, 2}, quiet{1, 3};
+  CHECK(line_robust(40, equal, 14) > 16);
+  CHECK(line_robust(40, one, 14) < 2);
+  CHECK(line_robust(30, quiet, 14) == doctest::Approx(30 - 14 + std::log(2)).epsilon(1e-3));
+  CHECK(std::isfinite(line_robust(1e5, std::vector<double>{5e4, 6e4}, 14)));
+}
