@@ -1,9 +1,13 @@
 #include "io/chunks.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <span>
 
 #include <libdeflate.h>
 #include <omp.h>
@@ -14,7 +18,7 @@ namespace fachwerk::h5::internal {
 
 namespace {
 
-constexpr std::size_t worth_it = std::size_t{1} << 20;  ///< bytes of a slab below which HDF5's own way serves
+constexpr std::size_t worth_it = std::size_t{1} << 17;  ///< bytes of a slab below which HDF5's own way serves
 constexpr unsigned all_skipped = 3;                     ///< filter mask: neither shuffle nor deflate was applied
 
 struct Layout {
@@ -70,17 +74,111 @@ void copy_block(const std::byte* from, const Shape& from_shape, const Shape& fro
   }
 }
 
+/// Transposes 8 x 8 bytes, a word a row.
+void transpose(std::array<std::uint64_t, 8>& w) {
+  const auto swap = [&w](int distance, std::uint64_t mask) {
+    for (int i = 0; i < 8; ++i) {
+      if ((i & distance) != 0) continue;
+      const std::uint64_t t = ((w[i] >> (8 * distance)) ^ w[i + distance]) & mask;
+      w[i] ^= t << (8 * distance);
+      w[i + distance] ^= t;
+    }
+  };
+  swap(4, 0x00000000FFFFFFFFU);
+  swap(2, 0x0000FFFF0000FFFFU);
+  swap(1, 0x00FF00FF00FF00FFU);
+}
+
 /// HDF5's shuffle: all first bytes, then all second bytes, ...
 void shuffle(const std::byte* in, std::byte* out, std::size_t count, std::size_t element) {
+  std::size_t begin = 0;
+  if constexpr (std::endian::native == std::endian::little)
+    for (std::array<std::uint64_t, 8> w; element == 8 && begin + 8 <= count; begin += 8) {
+      std::memcpy(w.data(), in + begin * 8, 64);
+      transpose(w);
+      for (std::size_t byte = 0; byte < 8; ++byte)
+        std::memcpy(out + byte * count + begin, &w[byte], 8);
+    }
   for (std::size_t byte = 0; byte < element; ++byte)
-    for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t i = begin; i < count; ++i)
       out[byte * count + i] = in[i * element + byte];
 }
 
 void unshuffle(const std::byte* in, std::byte* out, std::size_t count, std::size_t element) {
+  std::size_t begin = 0;
+  if constexpr (std::endian::native == std::endian::little)
+    for (std::array<std::uint64_t, 8> w; element == 8 && begin + 8 <= count; begin += 8) {
+      for (std::size_t byte = 0; byte < 8; ++byte)
+        std::memcpy(&w[byte], in + byte * count + begin, 8);
+      transpose(w);
+      std::memcpy(out + begin * 8, w.data(), 64);
+    }
   for (std::size_t byte = 0; byte < element; ++byte)
-    for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t i = begin; i < count; ++i)
       out[i * element + byte] = in[byte * count + i];
+}
+
+/// Would deflate save next to nothing on these bytes? All values are equally frequent, and hardly any four bytes occur
+/// twice.
+bool is_noise(std::span<const std::byte> bytes) {
+  const std::size_t size = bytes.size();
+  if (size < 1024) return false;
+  std::array<std::uint32_t, 256> counts{};
+  for (const std::byte b : bytes)
+    ++counts[std::to_integer<std::size_t>(b)];
+  double squares = 0;
+  for (const std::uint32_t c : counts)
+    squares += static_cast<double>(c) * c;
+  const auto n = static_cast<double>(size);
+  if (squares > 1.15 * (n * n / 256 + n)) return false;
+  std::array<std::uint32_t, 2048> seen{};
+  std::size_t repeats = 0;
+  for (std::size_t i = 0; i + 4 <= size; i += 2) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, &bytes[i], 4);
+    std::uint32_t& last = seen[word * 2654435761U >> 21];
+    repeats += last == word ? 1 : 0;
+    last = word;
+  }
+  return repeats < size / 128;
+}
+
+/// zlib's form of `shuffled`. The low bytes of measured or computed reals are noise on which deflate would only spend
+/// time: the leading planes that are stay as they are (stored blocks), and only the rest is compressed. 0 if `out` is
+/// too small.
+std::size_t deflate_planes(std::span<const std::byte> shuffled, std::size_t element, libdeflate_compressor* compressor,
+                           std::span<std::byte> out) {
+  const std::size_t plane = shuffled.size() / element;
+  std::size_t stored = 0;
+  while (stored + plane < shuffled.size() && is_noise(shuffled.subspan(stored, plane)))
+    stored += plane;
+  const std::size_t blocks = (stored + 65534) / 65535;
+  if (stored == 0)
+    return libdeflate_zlib_compress(compressor, shuffled.data(), shuffled.size(), out.data(), out.size());
+  if (out.size() < stored + 5 * blocks + 6) return 0;
+  std::size_t at = 0;
+  const auto put = [&](std::size_t value) { out[at++] = static_cast<std::byte>(value & 0xFF); };
+  put(0x78);
+  put(0x01);
+  for (std::size_t begin = 0; begin < stored; begin += 65535) {
+    const std::size_t length = std::min<std::size_t>(65535, stored - begin);
+    put(0);  // not the last block, not compressed
+    for (const std::size_t word : {length, ~length}) {
+      put(word);
+      put(word >> 8);
+    }
+    std::copy_n(shuffled.begin() + static_cast<std::ptrdiff_t>(begin), length,
+                out.begin() + static_cast<std::ptrdiff_t>(at));
+    at += length;
+  }
+  const std::size_t rest = libdeflate_deflate_compress(compressor, shuffled.data() + stored, shuffled.size() - stored,
+                                                       out.data() + at, out.size() - at - 4);
+  if (rest == 0) return 0;
+  at += rest;
+  const std::uint32_t check = libdeflate_adler32(1, shuffled.data(), shuffled.size());
+  for (const int shift : {24, 16, 8, 0})
+    put(check >> shift);
+  return at;
 }
 
 /// The chunks that a slab touches, counted row-major.
@@ -140,8 +238,8 @@ void pack(const std::vector<std::byte>& raw, std::vector<std::byte>& shuffled, c
           Compressor& compressor, Packed& packed) {
   shuffle(raw.data(), shuffled.data(), raw.size() / layout.element, layout.element);
   packed.bytes.resize(raw.size());
-  packed.size = libdeflate_zlib_compress(compressor.get(), shuffled.data(), raw.size(), packed.bytes.data(),
-                                         raw.size() / 20 * 19);
+  packed.size =
+      deflate_planes(shuffled, layout.element, compressor.get(), std::span(packed.bytes).first(raw.size() / 20 * 19));
   packed.skipped = packed.size == 0 ? all_skipped : 0;
   if (packed.size != 0) return;
   packed.size = raw.size();

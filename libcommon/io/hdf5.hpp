@@ -240,6 +240,15 @@ class Output : public Node {
     write_from(path, offset, length, values.data(), memory_type<T>());
   }
   void extend(const std::string& path, std::size_t length);  ///< new length of the first axis
+
+  /// Where the values of a dataset in one piece (no chunks) lie in the file until `commit`: for rows that many ranks or
+  /// threads write at once, past HDF5. Nothing where there is no such place: a pipe, a dataset by chunks, a machine
+  /// whose bytes are ordered otherwise.
+  struct Place {
+    std::string file;
+    std::uint64_t offset;  ///< bytes
+  };
+  std::optional<Place> place(const std::string& path) const;
   void group(const std::string& path);
 
   void attribute(const std::string& path, const std::string& key, const std::string& value);

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -200,6 +201,8 @@ void Output::make_dataset(const std::string& path, hid_t type, const Shape& shap
       H5Pset_shuffle(properties.get());
       H5Pset_deflate(properties.get(), static_cast<unsigned>(deflate));
     }
+  } else if (!text && !together_ && !shape.empty()) {
+    H5Pset_alloc_time(properties.get(), H5D_ALLOC_TIME_EARLY);  // see place()
   }
   H5Pset_fill_time(properties.get(), H5D_FILL_TIME_IFSET);
   const Handle stored = little_endian(type);
@@ -210,6 +213,16 @@ void Output::make_dataset(const std::string& path, hid_t type, const Shape& shap
   attribute(path, "units", describe.units);
   attribute(path, "long_name", describe.long_name);
   if (!shape.empty()) attribute(path, "dims", describe.dims);
+}
+
+std::optional<Output::Place> Output::place(const std::string& path) const {
+  if (std::endian::native != std::endian::little || temporary_.empty() || image_ || together_) return {};
+  const Handle dataset = open_dataset(*this, path);
+  const Handle properties(H5Dget_create_plist(dataset.get()), H5Pclose);
+  if (H5Pget_layout(properties.get()) != H5D_CONTIGUOUS) return {};
+  const haddr_t offset = H5Dget_offset(dataset.get());
+  if (offset == HADDR_UNDEF) return {};
+  return Place{temporary_, offset};
 }
 
 void Output::write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values,

@@ -116,13 +116,13 @@ Verdict plain_verdict(const Grid& changed, const State& base, const Network& int
                                                  : Verdict::unsolved;
 }
 
-void outages(const Grid& grid, std::size_t every) {
+void outages(const Grid& grid, std::size_t every, std::size_t from) {
   const Network network = build_network(grid);
   const Problem problem = problem_of(network);
   const State base = Newton(network).solve(problem, starting_point(grid, problem, Start::automatic)).state;
   std::vector<Contingency> contingencies;
   for (const Contingency& c : all_branches(network))
-    if (static_cast<std::size_t>(c.branches[0]) % every == 0) contingencies.push_back(c);
+    if (static_cast<std::size_t>(c.branches[0]) % every == from) contingencies.push_back(c);
   double start = now();
   Screen screen(grid, network, base, {});
   const auto results = screen.run(contingencies, [](std::size_t) {});
@@ -162,6 +162,6 @@ int main(int argc, char** argv) {
   if (std::string(argv[1]) == "batch")
     batch(grid, number(3, 10000), number(4, 0));
   else
-    outages(grid, number(3, 1));
+    outages(grid, number(3, 1), number(4, 0));
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "cli/error.hpp"
 #include "compute/isa.hpp"
@@ -90,19 +91,20 @@ std::size_t area(int nodes, int lanes) {
 }
 }  // namespace
 
-TileMemory::TileMemory(int nodes, int lanes, int columns)
+TileMemory::TileMemory(int nodes, int lanes, int columns, int islands)
     : vm(area(nodes, lanes)),
       va(area(nodes, lanes)),
       p(area(nodes, lanes)),
       q(area(nodes, lanes)),
       e(area(nodes, lanes)),
       f(area(nodes, lanes)),
+      lambda(area(islands, lanes)),
       g(2 * area(nodes, lanes)),
       last_g(2 * area(nodes, lanes)),
       step(2 * area(nodes, lanes)),
       history(4 * area(nodes, lanes) * static_cast<std::size_t>(columns)),
-      lane_p(static_cast<std::size_t>(nodes)),
-      lane_q(static_cast<std::size_t>(nodes)),
+      lane_p(area(nodes, lanes)),
+      lane_q(area(nodes, lanes)),
       set_points(area(nodes, lanes)),
       max_mismatch(static_cast<std::size_t>(lanes)),
       first_mismatch(static_cast<std::size_t>(lanes)),
@@ -124,6 +126,10 @@ ChordTile TileMemory::view() {
           .z = nullptr,
           .outage = nullptr,
           .outages = 0,
+          .borders = nullptr,
+          .lambda = lambda.data(),
+          .injected_p = injected_p.data(),
+          .injected_q = injected_q.data(),
           .wanted = wanted.data(),
           .max_mismatch = max_mismatch.data(),
           .first_mismatch = first_mismatch.data(),
@@ -152,7 +158,7 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
     for (const double x : block)
       inverse_.push_back(static_cast<float>(x));
   for (const NodeType type : problem.type) {
-    has_p_.push_back(type != NodeType::reference);
+    has_p_.push_back(type != NodeType::reference || !problem.slack_weight.empty());
     has_q_.push_back(type == NodeType::pq);
   }
   for (const auto& z : problem.zip)
@@ -171,6 +177,9 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
            .has_p = has_p_.data(),
            .has_q = has_q_.data(),
            .zip = zip_.empty() ? nullptr : zip_.data(),
+           .slack_weight = nullptr,
+           .island = network.island.data(),
+           .holds_slack = nullptr,
            .floor = floor_.data(),
            .tolerance = options.tolerance,
            .rate_limit = options.rate_limit,
@@ -182,6 +191,15 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
   plan_.f_start = f_start_.data();
   plan_.f_diagonal = f_diagonal_.data();
   plan_.f_column = f_column_.data();
+  borders_ = std::make_unique<Borders>(problem_, base_, factor);
+  if (!problem.slack_weight.empty()) {
+    for (const NodeType type : problem.type)
+      holds_slack_.push_back(type == NodeType::reference);
+    plan_.slack_weight = problem_.slack_weight.data();
+    plan_.holds_slack = holds_slack_.data();
+    for (int i = 0; i < network.nodes(); ++i)
+      if (holds_slack_[i]) slack_slots_.push_back(2 * i);
+  }
   if (options.exact_factor)
     wide_ = chord_lanes(options.device, plan_,
                         {{factor.values()[0].data(), 4 * factor.values().size()},
@@ -192,13 +210,34 @@ Batch::Batch(const Grid& grid, const Problem& problem, State base, const BatchOp
 
 Batch::~Batch() = default;
 
-// Injections and start of a lane. Lanes without a scenario repeat the base, which is solved; scenarios whose numbers
-// are not finite are not wanted.
-void Batch::specify_lane(TileMemory& work, const State* start, std::size_t lane, std::size_t scenario,
+namespace {
+
+// [lane][node] to [node][lane] and back, in blocks that stay in the first cache.
+constexpr std::size_t together = 8;
+void interlace(const double* rows, std::size_t nodes, std::size_t lanes, double* out) {
+  for (std::size_t begin = 0; begin < nodes; begin += together)
+    for (std::size_t lane = 0; lane < lanes; ++lane)
+      for (std::size_t i = begin; i < std::min(begin + together, nodes); ++i)
+        out[i * lanes + lane] = rows[lane * nodes + i];
+}
+template <class Row>
+void separate(const double* in, std::size_t nodes, std::size_t lanes, std::size_t count, const Row& row) {
+  for (std::size_t begin = 0; begin < nodes; begin += together)
+    for (std::size_t lane = 0; lane < count; ++lane)
+      for (std::size_t i = begin; i < std::min(begin + together, nodes); ++i)
+        row(lane)[i] = in[i * lanes + lane];
+}
+
+}  // namespace
+
+// Injections of a lane. Lanes without a scenario repeat the base, which is solved; scenarios whose numbers are not
+// finite are not wanted.
+void Batch::specify_lane(TileMemory& work, std::size_t lane, std::size_t scenario,
                          const std::function<void(std::size_t, const Specified&)>& specify) const {
-  const std::size_t n = static_cast<std::size_t>(plan_.nodes), lanes = static_cast<std::size_t>(kernel_.lanes);
-  std::vector<double>&p = work.lane_p, &q = work.lane_q;
-  const std::span<double> set_point = std::span(work.set_points).subspan(lane * n, n);
+  const std::size_t n = static_cast<std::size_t>(plan_.nodes);
+  const std::span<double> p = std::span(work.lane_p).subspan(lane * n, n),
+                          q = std::span(work.lane_q).subspan(lane * n, n),
+                          set_point = std::span(work.set_points).subspan(lane * n, n);
   std::ranges::copy(problem_.p, p.begin());
   std::ranges::copy(problem_.q, q.begin());
   std::ranges::copy(problem_.set_point, set_point.begin());
@@ -208,16 +247,6 @@ void Batch::specify_lane(TileMemory& work, const State* start, std::size_t lane,
   for (std::size_t i = 0; i < n; ++i)
     finite += p[i] * 0 + q[i] * 0 + set_point[i] * 0;
   if (!(finite == 0)) work.wanted[lane] = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t at = i * lanes + lane;
-    work.p[at] = p[i];
-    work.q[at] = q[i];
-    if (problem_.type[i] != NodeType::pq)
-      work.vm[at] = set_point[i];
-    else if (start != nullptr)
-      work.vm[at] = start->vm[i];
-    if (start != nullptr) work.va[at] = start->va[i];
-  }
 }
 
 void Batch::set_lane(TileMemory& work, std::size_t lane, const State& state) const {
@@ -226,32 +255,76 @@ void Batch::set_lane(TileMemory& work, std::size_t lane, const State& state) con
     work.vm[i * lanes + lane] = state.vm[i];
     work.va[i * lanes + lane] = state.va[i];
   }
+  for (std::size_t i = 0; i < state.lambda.size(); ++i)
+    work.lambda[i * lanes + lane] = state.lambda[i];
 }
 
-// What a lane found, or what the ladder finds where it failed.
-ScenarioResult Batch::result_of(TileMemory& work, std::size_t lane) const {
+// Iterates the lanes that are wanted; `slots` are the borders of each, empty where no lane has any.
+void Batch::iterate(TileMemory& work, std::span<const std::vector<int>> slots) {
   const std::size_t n = static_cast<std::size_t>(plan_.nodes), lanes = static_cast<std::size_t>(kernel_.lanes);
-  ScenarioResult result;
-  Solution& solution = result.solution;
-  solution.state.vm.assign(n, std::numeric_limits<double>::quiet_NaN());
-  solution.state.va = solution.state.vm;
-  if (!work.wanted[lane]) return result;
-  if (work.state[lane] == 0) {
-    solution.iterations = work.iterations[lane];
-    solution.status = Status::converged;
-    solution.max_mismatch = work.max_mismatch[lane];
-    for (std::size_t i = 0; i < n; ++i) {
-      solution.state.vm[i] = work.vm[i * lanes + lane];
-      solution.state.va[i] = work.va[i * lanes + lane];
+  interlace(work.lane_p.data(), n, lanes, work.p.data());
+  interlace(work.lane_q.data(), n, lanes, work.q.data());
+  if (options_.injections && work.injected_p.size() == 0) {
+    work.injected_p = Aligned<double>(n * lanes);
+    work.injected_q = Aligned<double>(n * lanes);
+  }
+  ChordTile tile = work.view();
+  std::optional<TileBorders> borders;
+  if (!slots.empty()) {
+    borders.emplace(*borders_, slots);
+    for (std::size_t lane = 0; lane < lanes; ++lane)
+      if (borders->singular(lane)) work.wanted[lane] = 0;
+    tile.borders = &borders->view();
+  }
+  kernel_.iterate(plan_, tile);
+}
+
+std::vector<ScenarioResult> Batch::results_of(TileMemory& work, std::size_t count, bool ladder) const {
+  const std::size_t n = static_cast<std::size_t>(plan_.nodes), lanes = static_cast<std::size_t>(kernel_.lanes);
+  std::vector<ScenarioResult> results(count);
+  for (ScenarioResult& result : results) {
+    result.solution.state.vm.resize(n);
+    result.solution.state.va.resize(n);
+  }
+  separate(work.vm.data(), n, lanes, count, [&](std::size_t lane) { return results[lane].solution.state.vm.data(); });
+  separate(work.va.data(), n, lanes, count, [&](std::size_t lane) { return results[lane].solution.state.va.data(); });
+  const auto rows = [&](bool wanted, const Aligned<double>& from, std::vector<double>& to) {
+    if (!wanted) return;
+    to.resize(n * lanes);
+    separate(from.data(), n, lanes, count, [&](std::size_t lane) { return &to[lane * n]; });
+  };
+  rows(options_.phasors, work.e, work.lane_e);
+  rows(options_.phasors, work.f, work.lane_f);
+  rows(options_.injections, work.injected_p, work.lane_injected_p);
+  rows(options_.injections, work.injected_q, work.lane_injected_q);
+  for (std::size_t lane = 0; lane < count; ++lane) {
+    ScenarioResult& result = results[lane];
+    Solution& solution = result.solution;
+    const auto row = [&](std::vector<double>& values) { return std::span<const double>(values).subspan(lane * n, n); };
+    const ScenarioView specified{row(work.lane_p), row(work.lane_q), row(work.set_points), {}, {}, {}, {}};
+    if (work.wanted[lane] && work.state[lane] == 0) {
+      solution.iterations = work.iterations[lane];
+      solution.status = Status::converged;
+      solution.max_mismatch = work.max_mismatch[lane];
+      for (std::size_t i = 0; i < base_.lambda.size(); ++i)
+        solution.state.lambda.push_back(work.lambda[i * lanes + lane]);
+      result.view = specified;
+      if (options_.phasors) result.view.e = row(work.lane_e), result.view.f = row(work.lane_f);
+      if (options_.injections)
+        result.view.injected_p = row(work.lane_injected_p), result.view.injected_q = row(work.lane_injected_q);
+      continue;
     }
-    return result;
+    solution.iterations = work.iterations[lane];
+    if (work.wanted[lane] && ladder)
+      result = rescue(work.newton, specified.p, specified.q, specified.set_point, work.iterations[lane]);
+    else {
+      std::ranges::fill(solution.state.vm, std::numeric_limits<double>::quiet_NaN());
+      std::ranges::fill(solution.state.va, std::numeric_limits<double>::quiet_NaN());
+      solution.state.lambda.assign(base_.lambda.size(), 0.0);
+    }
+    result.view = specified;
   }
-  for (std::size_t i = 0; i < n; ++i) {
-    work.lane_p[i] = work.p[i * lanes + lane];
-    work.lane_q[i] = work.q[i * lanes + lane];
-  }
-  return rescue(work.newton, work.lane_p, work.lane_q, std::span(work.set_points).subspan(lane * n, n),
-                work.iterations[lane]);
+  return results;
 }
 
 ScenarioResult Batch::rescue(std::unique_ptr<Newton>& newton, std::span<const double> p, std::span<const double> q,
@@ -269,18 +342,62 @@ ScenarioResult Batch::rescue(std::unique_ptr<Newton>& newton, std::span<const do
 void Batch::tile(TileMemory& work, const State* start, std::span<const std::size_t> scenarios,
                  const std::function<void(std::size_t, const Specified&)>& specify,
                  const std::function<void(std::size_t, ScenarioResult&&)>& done) {
-  const auto lanes = static_cast<std::size_t>(kernel_.lanes);
+  const auto lanes = static_cast<std::size_t>(kernel_.lanes), n = static_cast<std::size_t>(plan_.nodes);
   for (std::size_t lane = 0; lane < lanes; ++lane)
-    specify_lane(work, start, lane, lane < scenarios.size() ? scenarios[lane] : no_scenario, specify);
-  kernel_.iterate(plan_, work.view());
+    specify_lane(work, lane, lane < scenarios.size() ? scenarios[lane] : no_scenario, specify);
+  for (std::size_t i = 0; i < n; ++i) {
+    const bool pq = problem_.type[i] == NodeType::pq;
+    for (std::size_t lane = 0; lane < lanes; ++lane)
+      if (!pq)
+        work.vm[i * lanes + lane] = work.set_points[lane * n + i];
+      else if (start != nullptr)
+        work.vm[i * lanes + lane] = start->vm[i];
+    if (start != nullptr) std::fill_n(&work.va[i * lanes], lanes, start->va[i]);
+  }
+  for (std::size_t i = 0; start != nullptr && i < start->lambda.size(); ++i)
+    std::fill_n(&work.lambda[i * lanes], lanes, start->lambda[i]);
+  std::vector<std::vector<int>> slots;
+  if (!slack_slots_.empty()) slots.assign(lanes, slack_slots_);
+  iterate(work, slots);
+  std::vector<ScenarioResult> results = results_of(work, scenarios.size(), true);
   for (std::size_t lane = 0; lane < scenarios.size(); ++lane) {
     if (scenarios[lane] == no_scenario) continue;
-    ScenarioResult result = result_of(work, lane);
     // For the next of a chain: what the ladder found, or the base after a failure.
     if (!work.wanted[lane] || work.state[lane] != 0)
-      set_lane(work, lane, result.solution.status == Status::converged ? result.solution.state : base_);
-    done(scenarios[lane], std::move(result));
+      set_lane(work, lane, results[lane].solution.status == Status::converged ? results[lane].solution.state : base_);
+    done(scenarios[lane], std::move(results[lane]));
   }
+}
+
+void Batch::solve_typed(std::size_t count, const std::function<TypedScenario(std::size_t)>& given,
+                        const std::function<void(std::size_t, ScenarioResult&&)>& done) {
+  const auto lanes = static_cast<std::size_t>(kernel_.lanes), n = static_cast<std::size_t>(plan_.nodes);
+  each_tile((count + lanes - 1) / lanes, [&](TileMemory& work, std::size_t t) {
+    const std::size_t size = std::min(lanes, count - t * lanes);
+    std::vector<std::vector<int>> slots(lanes);
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      work.wanted[lane] = lane < size;
+      if (lane >= size) {
+        std::ranges::copy(problem_.p, work.lane_p.begin() + static_cast<std::ptrdiff_t>(lane * n));
+        std::ranges::copy(problem_.q, work.lane_q.begin() + static_cast<std::ptrdiff_t>(lane * n));
+        set_lane(work, lane, base_);
+        continue;
+      }
+      const TypedScenario scenario = given(t * lanes + lane);
+      std::ranges::copy(scenario.p, work.lane_p.begin() + static_cast<std::ptrdiff_t>(lane * n));
+      std::ranges::copy(scenario.q, work.lane_q.begin() + static_cast<std::ptrdiff_t>(lane * n));
+      set_lane(work, lane, *scenario.start);
+      slots[lane] = slack_slots_;
+      for (std::size_t i = 0; i < n; ++i)
+        if ((scenario.type[i] == NodeType::pq) != (problem_.type[i] == NodeType::pq))
+          slots[lane].push_back(2 * static_cast<int>(i) + 1);
+      std::ranges::sort(slots[lane]);
+    }
+    iterate(work, slots);
+    std::vector<ScenarioResult> results = results_of(work, size, false);
+    for (std::size_t lane = 0; lane < size; ++lane)
+      done(t * lanes + lane, std::move(results[lane]));
+  });
 }
 
 void Batch::each_tile(std::size_t tiles, const std::function<void(TileMemory&, std::size_t)>& body) const {
@@ -291,7 +408,9 @@ void Batch::each_tile(std::size_t tiles, const std::function<void(TileMemory&, s
 #else
     auto& work = workspaces[0];
 #endif
-    if (!work) work = std::make_unique<TileMemory>(plan_.nodes, kernel_.lanes, options_.memory);
+    if (!work)
+      work = std::make_unique<TileMemory>(plan_.nodes, kernel_.lanes, options_.memory,
+                                          static_cast<int>(base_.lambda.size()));
     body(*work, t);
   });
 }
@@ -352,6 +471,7 @@ void Batch::solve_wide(const State& start, std::size_t first, std::size_t count,
         solution.status = Status::converged;
       else if (finite[lane])
         result = rescue(newton, p, q, std::span(set_points).subspan(lane * n, n), solution.iterations);
+      result.view = {p, q, std::span(set_points).subspan(lane * n, n), {}, {}, {}, {}};
       done(first + begin + lane, std::move(result));
     });
   }

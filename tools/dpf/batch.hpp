@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "borders.hpp"
 #include "chord_kernel.hpp"
 #include "chord_lanes.hpp"
 #include "newton.hpp"
@@ -45,9 +46,24 @@ struct Specified {
   std::span<double> p, q, set_point;
 };
 
+/// What a batch knows of a scenario besides its solution: views that end with the call that receives them.
+struct ScenarioView {
+  std::span<const double> p, q, set_point;         ///< as specified, by node
+  std::span<const double> e, f;                    ///< V at the solution; empty where not asked for or not known
+  std::span<const double> injected_p, injected_q;  ///< S at the solution; likewise
+};
+
 struct ScenarioResult {
   Solution solution;
   Path path = Path::chord;
+  ScenarioView view = {};
+};
+
+/// A scenario whose node types differ from the batch's (spec 2.8), and where it starts. Views.
+struct TypedScenario {
+  std::span<const NodeType> type;  ///< the same references as the batch's
+  std::span<const double> p, q;
+  const State* start;  ///< set-points put in
 };
 
 struct BatchOptions {
@@ -57,8 +73,9 @@ struct BatchOptions {
   double rate_limit = 0.7;  ///< slower contraction goes up the ladder
   int newton_iterations = 20;
   bool ladder = true;
-  compute::Device device = {};  ///< CUDA: one thread a scenario, thousands at a time
-  bool exact_factor = false;    ///< factor in double precision, also one scenario at a time
+  compute::Device device = {};               ///< CUDA: one thread a scenario, thousands at a time
+  bool exact_factor = false;                 ///< factor in double precision, also one scenario at a time
+  bool injections = false, phasors = false;  ///< fill in ScenarioResult::view
 };
 
 /// Stronger methods in turn, for one scenario that chord (or plain Newton) left unsolved: Newton from `base`, with line
@@ -68,13 +85,14 @@ ScenarioResult climb(const Grid& grid, Newton& newton, const Problem& problem, c
 
 /// Memory of one thread for one tile.
 struct TileMemory {
-  TileMemory(int nodes, int lanes, int columns);
+  TileMemory(int nodes, int lanes, int columns, int islands = 0);
   ChordTile view();
 
-  Aligned<double> vm, va, p, q, e, f;
+  Aligned<double> vm, va, p, q, e, f, lambda;
   Aligned<float> g, last_g, step, history;
-  std::vector<double> lane_p, lane_q;  ///< of one lane
-  std::vector<double> set_points;      ///< by lane, then node
+  std::vector<double> lane_p, lane_q, set_points;                        ///< by lane, then node
+  std::vector<double> lane_e, lane_f, lane_injected_p, lane_injected_q;  ///< likewise, where asked for
+  Aligned<double> injected_p, injected_q;                                ///< [node][lane], where asked for
   Aligned<double> max_mismatch, first_mismatch;
   std::vector<int> iterations;
   std::vector<std::uint8_t> state, wanted;
@@ -97,6 +115,11 @@ class Batch {
   void solve_from(const State& start, std::size_t first, std::size_t count,
                   const std::function<void(std::size_t, const Specified&)>& specify,
                   const std::function<void(std::size_t, ScenarioResult&&)>& done);
+
+  /// Scenarios of other node types, by bordering the factor (spec 2.8): `given(i)` describes scenario i. One that this
+  /// does not solve comes back unsolved: the ladder knows only the batch's types.
+  void solve_typed(std::size_t count, const std::function<TypedScenario(std::size_t)>& given,
+                   const std::function<void(std::size_t, ScenarioResult&&)>& done);
 
   /// Scenarios in chains of `length` consecutive ones: the first of a chain starts at the base state, every other at
   /// the solution before it. Chains run side by side.
@@ -125,9 +148,11 @@ class Batch {
   void tile(TileMemory& work, const State* start, std::span<const std::size_t> scenarios,
             const std::function<void(std::size_t, const Specified&)>& specify,
             const std::function<void(std::size_t, ScenarioResult&&)>& done);
-  void specify_lane(TileMemory& work, const State* start, std::size_t lane, std::size_t scenario,
+  void specify_lane(TileMemory& work, std::size_t lane, std::size_t scenario,
                     const std::function<void(std::size_t, const Specified&)>& specify) const;
-  ScenarioResult result_of(TileMemory& work, std::size_t lane) const;
+  void iterate(TileMemory& work, std::span<const std::vector<int>> slots);
+  /// Results of all lanes; where `ladder`, of failed ones what it finds.
+  std::vector<ScenarioResult> results_of(TileMemory& work, std::size_t count, bool ladder) const;
   void set_lane(TileMemory& work, std::size_t lane, const State& state) const;
   void each_tile(std::size_t tiles, const std::function<void(TileMemory&, std::size_t)>& body) const;
 
@@ -140,7 +165,9 @@ class Batch {
   ChordPlan plan_{};
   std::vector<double> conductance_, susceptance_, floor_, zip_;
   std::vector<float> factor_, inverse_;
-  std::vector<std::uint8_t> has_p_, has_q_;
+  std::vector<std::uint8_t> has_p_, has_q_, holds_slack_;
+  std::vector<int> slack_slots_;  ///< borders that every scenario has
+  std::unique_ptr<Borders> borders_;
   std::vector<int> f_start_, f_diagonal_, f_column_;
   std::unique_ptr<ChordLanes> wide_;  ///< on a device, or with exact factors; else null
 };

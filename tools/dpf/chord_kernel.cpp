@@ -186,6 +186,17 @@ void take_outages(const ChordTile& t, int i, Lanes& real, Lanes& imaginary) {
   }
 }
 
+// Complex current of node i: row of Ybus times V.
+inline void current(const ChordPlan& plan, const ChordTile& t, int i, Lanes& real, Lanes& imaginary) {
+  for (int s = plan.y_start[i]; s < plan.y_start[i + 1]; ++s) {
+    const long j = static_cast<long>(plan.y_column[s]) * lanes;
+    const Lanes e = load(t.e + j), f = load(t.f + j);
+    const double conductance = plan.conductance[s], susceptance = plan.susceptance[s];
+    real = real + conductance * e - susceptance * f;
+    imaginary = imaginary + conductance * f + susceptance * e;
+  }
+}
+
 // Mismatch of every node, and forward elimination of its row at once: -L^-1 F into g. `worst` is max |F|, `excess` max
 // (|F| - floor), by lane.
 void mismatch_and_forward(const ChordPlan& plan, const ChordTile& t, const std::uint8_t* has_outage, double* worst,
@@ -194,13 +205,7 @@ void mismatch_and_forward(const ChordPlan& plan, const ChordTile& t, const std::
   Lanes most = {}, most_excess = {};
   for (int i = 0; i < plan.nodes; ++i) {
     Lanes real = {}, imaginary = {};
-    for (int s = plan.y_start[i]; s < plan.y_start[i + 1]; ++s) {
-      const long j = static_cast<long>(plan.y_column[s]) * lanes;
-      const Lanes e = load(t.e + j), f = load(t.f + j);
-      const double conductance = plan.conductance[s], susceptance = plan.susceptance[s];
-      real = real + conductance * e - susceptance * f;
-      imaginary = imaginary + conductance * f + susceptance * e;
-    }
+    current(plan, t, i, real, imaginary);
     if (has_outage != nullptr && has_outage[i]) take_outages(t, i, real, imaginary);
     const long at = static_cast<long>(i) * lanes;
     const Lanes e = load(t.e + at), f = load(t.f + at);
@@ -211,8 +216,13 @@ void mismatch_and_forward(const ChordPlan& plan, const ChordTile& t, const std::
       p = p + (zip[0] * vm) + (zip[1] * vm) * vm;
       q = q + (zip[2] * vm) + (zip[3] * vm) * vm;
     }
+    if (plan.slack_weight != nullptr)
+      p = p - plan.slack_weight[i] * load(t.lambda + static_cast<long>(plan.island[i]) * lanes);
     p = static_cast<double>(plan.has_p[i]) * p;
-    q = static_cast<double>(plan.has_q[i]) * q;
+    if (t.borders != nullptr && t.borders->mask_of[i] >= 0)
+      q = load(t.borders->mask + static_cast<long>(t.borders->mask_of[i]) * lanes) * q;
+    else
+      q = static_cast<double>(plan.has_q[i]) * q;
     const Lanes size = larger(absolute(p), absolute(q));
     most = larger(size, most);
     const double floor = plan.floor[i];
@@ -244,6 +254,65 @@ void correct_outages(const ChordPlan& plan, const ChordTile& t) {
     g[i] -= z[4 * i] * *c0 + z[4 * i + 1] * *c1 + z[4 * i + 2] * *c2 + z[4 * i + 3] * *c3;
 }
 
+// P and Q that flow into the grid at every node.
+void injections(const ChordPlan& plan, const ChordTile& t) {
+  for (int i = 0; i < plan.nodes; ++i) {
+    Lanes real = {}, imaginary = {};
+    current(plan, t, i, real, imaginary);
+    const long at = static_cast<long>(i) * lanes;
+    const Lanes e = load(t.e + at), f = load(t.f + at);
+    store(t.injected_p + at, e * real + f * imaginary);
+    store(t.injected_q + at, f * real - e * imaginary);
+  }
+}
+
+// From y = M^-1 b to the solution with the lanes' own unknowns: t = -S^-1 rows y, then y - sum u t. A lane without a
+// border subtracts nothing at all, so that no lane's bits depend on its neighbours.
+void correct_borders(const ChordPlan& plan, const ChordBorders& b, float* values) {
+  constexpr int together = 16;  // borders whose vectors are applied in one pass over x
+  const long size = 2L * plan.nodes;
+  float* weight =
+      static_cast<float*>(__builtin_calloc(static_cast<unsigned long>(b.count) * lanes + 16, sizeof(float)));
+  float* rhs = static_cast<float*>(__builtin_malloc((static_cast<unsigned long>(b.count) + 1) * sizeof(float)));
+  for (int lane = 0; lane < lanes; ++lane) {
+    const int first = b.lane_start[lane], count = b.lane_start[lane + 1] - first;
+    for (int k = 0; k < count; ++k) {
+      const int border = b.lane_border[first + k];
+      float sum = 0;
+      for (int s = b.row_start[border]; s < b.row_start[border + 1]; ++s)
+        sum -= b.row_value[s] * values[static_cast<long>(b.row_slot[s]) * lanes + lane];
+      rhs[k] = sum;
+    }
+    for (int k = 0; k < count; ++k) {
+      float sum = 0;
+      for (int j = 0; j < count; ++j)
+        sum += b.inverse[lane][k * count + j] * rhs[j];
+      weight[static_cast<long>(b.lane_border[first + k]) * lanes + lane] = sum;
+    }
+  }
+  for (int begin = 0; begin < b.count; begin += together) {
+    const int end = begin + together < b.count ? begin + together : b.count;
+    for (long i = 0; i < size; ++i) {
+      Floats x;
+      __builtin_memcpy(&x, values + i * lanes, sizeof x);
+      for (int k = begin; k < end; ++k) {
+        Floats w;
+        __builtin_memcpy(&w, weight + static_cast<long>(k) * lanes, sizeof w);
+        x -= b.u[k][i] * w;
+      }
+      __builtin_memcpy(values + i * lanes, &x, sizeof x);
+    }
+  }
+  for (int lane = 0; lane < lanes; ++lane)
+    for (int k = b.lane_start[lane]; k < b.lane_start[lane + 1]; ++k) {
+      const int border = b.lane_border[k];
+      values[static_cast<long>(b.slot[border]) * lanes + lane] =
+          b.added[border] ? weight[static_cast<long>(border) * lanes + lane] : 0;
+    }
+  __builtin_free(weight);
+  __builtin_free(rhs);
+}
+
 // Dot products by lane of `a` with up to most_columns vectors, in double over blocks of 32 single-precision products.
 void dots(const ChordPlan& plan, const Floats* a, const Floats* const* with, int count, double (*out)[lanes]) {
   const long size = 2L * plan.nodes;
@@ -269,6 +338,14 @@ void advance(const ChordPlan& plan, const ChordTile& t, const float* going) {
   const Floats mask = *vectors(going);
   Floats* step = vectors(t.step);
   for (long i = 0; i < plan.nodes; ++i) {
+    if (plan.holds_slack != nullptr && plan.holds_slack[i]) {
+      // The place of the fixed angle is that of the island's slack power.
+      step[2 * i] = mask != 0 ? step[2 * i] : mask;
+      double* lambda = t.lambda + static_cast<long>(plan.island[i]) * lanes;
+      store(lambda, load(lambda) + widen(step[2 * i]));
+      step[2 * i + 1] = mask * 0;
+      continue;
+    }
     // A lane that stopped may hold NaN: select, do not multiply.
     const Floats angle = mask != 0 ? limited(step[2 * i], 1.0f) : mask;
     const Floats magnitude = mask != 0 ? limited(step[2 * i + 1], 0.3f) : mask;
@@ -387,6 +464,7 @@ void iterate(const ChordPlan& plan, const ChordTile& t) {
     if (!any) break;
     back_substitute(plan, vectors(t.g));
     if (t.outages > 0) correct_outages(plan, t);
+    if (t.borders != nullptr) correct_borders(plan, *t.borders, t.g);
     Floats *g = vectors(t.g), *last = vectors(t.last_g), *step = vectors(t.step);
     if (iteration > 0 && memory_columns > 0 && wants_memory) {
       const int slot = stored % memory_columns;
@@ -400,6 +478,7 @@ void iterate(const ChordPlan& plan, const ChordTile& t) {
       last[i] = g[i];
     advance(plan, t, going);
   }
+  if (t.injected_p != nullptr) injections(plan, t);
   __builtin_free(has_outage);
 }
 

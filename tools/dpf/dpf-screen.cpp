@@ -187,8 +187,9 @@ class Screener {
            const Study& study, dpf::ScenarioSource* source)
       : options_(options), screen_options_(screen_options), input_(input), study_(study), source_(source) {}
 
-  std::vector<double> solve(cluster::Block block) {
-    std::vector<double> out;
+  std::span<const double> solve(cluster::Block block) {
+    std::vector<double>& out = values_;
+    out.clear();
     const std::size_t width = study_.contingencies.size();
     for (std::size_t at = block.begin; at < block.end();) {
       const std::size_t point = at / width, first = at % width, count = std::min(width - first, block.end() - at);
@@ -259,6 +260,7 @@ class Screener {
   const Study& study_;
   dpf::ScenarioSource* source_;
   std::unique_ptr<At> at_;
+  std::vector<double> values_;
 };
 
 int kind_of(const dpf::Contingency& c) {
@@ -517,12 +519,12 @@ void screen(const Options& options, cli::Session& session, const cluster::Commun
   std::optional<Writer> writer;
   if (world.root()) writer.emplace(options, session, input, study);
   // One rank takes an operating point whole, several share even one.
-  const std::size_t block =
-      world.size() == 1 ? study.contingencies.size() : std::min<std::size_t>(study.contingencies.size(), 128);
+  const std::size_t width = study.contingencies.size(),
+                    grain = world.size() == 1 ? width : std::min<std::size_t>(width, 64);
   {
     cli::Progress progress(session, "screening", study.size(), "contingencies");
     dpf::farm_out(
-        world, study.size(), block, [&](cluster::Block part) { return screener.solve(part); },
+        world, study.size(), grain, width, [&](cluster::Block part) { return screener.solve(part); },
         [&](cluster::Block part, std::span<const double> values) {
           writer->write(part, values);
           progress.advance(part.count);

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -14,8 +14,10 @@
 #include "compute/parallel.hpp"
 #include "farm.hpp"
 #include "io/plot.hpp"
+#include "limited_batch.hpp"
 #include "partition.hpp"
 #include "report.hpp"
+#include "results.hpp"
 #include "study.hpp"
 
 using namespace fachwerk;
@@ -362,93 +364,16 @@ void solve_one(const Options& options, cli::Session& session, const cluster::Com
                              dpf::name(solution.status), solution.iterations, solution.max_mismatch, worst_bus));
 }
 
-// Results of scenarios as rows of numbers: what ranks send to the first.
-class Rows {
- public:
-  Rows(const dpf::Grid& grid, const dpf::Outputs& outputs) : buses_(grid.bus.size()), outputs_(outputs) {
-    const std::size_t n = grid.bus.size(), m = grid.branch.size(), g = grid.gen.size();
-    if (outputs.voltages) add(&dpf::Flows::vm, n), add(&dpf::Flows::va, n);
-    if (outputs.flows)
-      add(&dpf::Flows::pf, m), add(&dpf::Flows::qf, m), add(&dpf::Flows::pt, m), add(&dpf::Flows::qt, m);
-    if (outputs.generators) add(&dpf::Flows::pg, g), add(&dpf::Flows::qg, g);
-    loadings_ = outputs.flows ? m : 0;
-    width_ += loadings_;
-  }
-  std::size_t width() const { return width_; }
-
-  void pack(const dpf::Outcome& out, std::span<double> row) const {
-    double low = NAN, high = NAN, sum = 0, live = 0;
-    for (const double v : out.flows.vm) {
-      if (std::isnan(v)) continue;
-      low = std::fmin(low, v);
-      high = std::fmax(high, v);
-      sum += v;
-      ++live;
-    }
-    const std::array<double, scalars> head = {static_cast<double>(out.solution.status),
-                                              static_cast<double>(out.solution.iterations),
-                                              out.solution.max_mismatch,
-                                              out.measured.relative,
-                                              out.measured.mean_square,
-                                              static_cast<double>(out.path),
-                                              out.flows.slack_mw,
-                                              out.flows.loss_mw,
-                                              out.lost_load_mw,
-                                              low,
-                                              sum / live,
-                                              high};
-    auto at = std::ranges::copy(head, row.begin()).out;
-    for (const Column& column : columns_)
-      at = std::ranges::copy(out.flows.*column.member, at).out;
-    if (loadings_ > 0) std::ranges::copy(out.flows.loading, at);
-  }
-
-  struct Unpacked {
-    std::span<const double> head;
-    dpf::Flows flows;
-  };
-  Unpacked unpack(std::span<const double> row) const {
-    Unpacked out{row.first(scalars), {}};
-    auto at = row.begin() + scalars;
-    for (const Column& column : columns_) {
-      const auto end = at + static_cast<std::ptrdiff_t>(column.width);
-      (out.flows.*column.member).assign(at, end);
-      at = end;
-    }
-    out.flows.loading.resize(loadings_);
-    std::ranges::transform(at, row.end(), out.flows.loading.begin(), [](double x) { return static_cast<float>(x); });
-    return out;
-  }
-
- private:
-  static constexpr std::size_t scalars = 12;
-  struct Column {
-    std::vector<double> dpf::Flows::*member;
-    std::size_t width;
-  };
-  void add(std::vector<double> dpf::Flows::*member, std::size_t width) {
-    columns_.push_back({member, width});
-    width_ += width;
-  }
-  std::size_t buses_;
-  dpf::Outputs outputs_;
-  std::vector<Column> columns_;
-  std::size_t loadings_ = 0, width_ = scalars;
-};
-
 // The output of many scenarios, on the rank that writes.
 class ScenarioWriter {
  public:
-  ScenarioWriter(const Options& options, cli::Session& session, const dpf::LoadedGrid& input, const Rows& rows,
-                 std::size_t count, int ranks)
-      : options_(options),
-        outputs_(outputs_of(options)),
-        rows_(rows),
-        file_(h5::Output::create(options.output, session.force)) {
+  ScenarioWriter(const Options& options, cli::Session& session, const dpf::LoadedGrid& input,
+                 const dpf::ResultLayout& layout, std::size_t count, int ranks)
+      : options_(options), layout_(layout), file_(h5::Output::create(options.output, session.force)) {
     file_.stamp(session, "power-flow", input.file ? &*input.file : nullptr);
     dpf::write_grid(file_, input.grid);
     // Compressing for several ranks would keep the one that writes busier than the others together.
-    dpf::create_flows(file_, count, input.grid, outputs_,
+    dpf::create_flows(file_, count, input.grid, outputs_of(options),
                       options.compress == "auto" ? ranks == 1 : options.compress == "yes");
     header.status.resize(count);
     header.iterations.resize(count);
@@ -458,28 +383,26 @@ class ScenarioWriter {
       column->resize(count);
   }
 
+  dpf::PlainTables::Places places() const { return dpf::PlainTables::places(file_, layout_); }
+
+  // The scalars of a block, and its tables where `values` still holds them.
   void write(cluster::Block block, std::span<const double> values) {
-    std::vector<dpf::Flows> flows;
     for (std::size_t i = 0; i < block.count; ++i) {
-      auto row = rows_.unpack(values.subspan(i * rows_.width(), rows_.width()));
+      const auto head = layout_.head(i, values);
       const std::size_t s = block.begin + i;
-      header.status[s] = static_cast<std::int8_t>(row.head[0]);
-      header.iterations[s] = static_cast<std::int32_t>(row.head[1]);
-      header.max_mismatch[s] = row.head[2];
-      header.relative[s] = row.head[3];
-      header.mean_square[s] = row.head[4];
-      header.path[s] = static_cast<std::uint8_t>(row.head[5]);
-      header.slack_mw[s] = row.head[6];
-      header.loss_mw[s] = row.head[7];
-      header.lost_load_mw[s] = row.head[8];
+      header.status[s] = static_cast<std::int8_t>(head[0]);
+      header.iterations[s] = static_cast<std::int32_t>(head[1]);
+      header.max_mismatch[s] = head[2];
+      header.relative[s] = head[3];
+      header.mean_square[s] = head[4];
+      header.path[s] = static_cast<std::uint8_t>(head[5]);
+      header.slack_mw[s] = head[6];
+      header.loss_mw[s] = head[7];
+      header.lost_load_mw[s] = head[8];
       for (std::size_t k = 0; k < 3; ++k)
-        envelope[k][s] = row.head[9 + k];
-      flows.push_back(std::move(row.flows));
+        envelope[k][s] = head[9 + k];
     }
-    std::vector<const dpf::Flows*> pointers;
-    for (const auto& f : flows)
-      pointers.push_back(&f);
-    dpf::write_flows(file_, block.begin, pointers, outputs_);
+    if (values.size() == layout_.size(block.count)) dpf::write_tables(file_, layout_, block.begin, block.count, values);
   }
 
   void finish(cli::Session& session, const dpf::LoadedGrid& input, const dpf::ScenarioSource& source) {
@@ -495,8 +418,7 @@ class ScenarioWriter {
 
  private:
   const Options& options_;
-  dpf::Outputs outputs_;
-  const Rows& rows_;
+  const dpf::ResultLayout& layout_;
   h5::Output file_;
 };
 
@@ -540,56 +462,96 @@ class ScenarioSolver {
         network_(network_of(options, session, grid_)),
         method_(method_options(options, "chord")),
         together_((method_.method == dpf::Method::chord || method_.method == dpf::Method::nr) &&
-                  options.slack == "single"),
+                  (options.slack == "single" || !wide())),
         desks_(grid_, network_, each_method(), session.threads),
-        rows_(grid_, outputs_of(options)),
+        layout_(grid_, outputs_of(options)),
         nothing_(dpf::not_started(grid_, network_)) {
     if (together_) make_batch(input.name);
     if (is_series(options)) series_.emplace(options.tolerance, options.stop_mismatch);
   }
 
-  const Rows& rows() const { return rows_; }
+  const dpf::ResultLayout& layout() const { return layout_; }
   const dpf::Network& network() const { return network_; }
   std::string method() const { return dpf::name(together_ ? method_.method : each_method().method); }
-  /// Scenarios of one block: whole tiles for every thread, whole chains, whole chunks of the voltages.
-  std::size_t block(int threads) const {
+  /// Scenarios that stay together: whole tiles, whole chains, whole chunks of the input and output where there are
+  /// many.
+  std::size_t grain(int threads, int ranks) const {
     if (!together_) return static_cast<std::size_t>(16 * threads);
     const auto lanes = static_cast<std::size_t>(batch_->lanes());
     if (device_.is_cuda()) return lanes;
     if (options_.precision == "double") return static_cast<std::size_t>(64 * threads);
     if (options_.chain) return lanes * static_cast<std::size_t>(options_.chunk);
-    return std::bit_ceil(std::max(
-        {std::size_t{64}, 4 * lanes * static_cast<std::size_t>(threads), dpf::scenario_rows(grid_.bus.size())}));
+    std::size_t rows = dpf::scenario_rows(grid_.bus.size());
+    for (const auto& table : layout_.tables())
+      rows = std::max(rows, dpf::scenario_rows(table.width));
+    std::size_t out = 64;
+    while (out < std::min<std::size_t>(rows, 1024) && out * 16 * static_cast<std::size_t>(ranks) <= source_.count())
+      out *= 2;
+    return out;
+  }
+  /// Scenarios in memory at once.
+  std::size_t most(int threads, int ranks) const {
+    const std::size_t least = grain(threads, ranks);
+    if (!together_ || device_.is_cuda() || options_.chain || options_.time_limit > 0) return least;
+    const std::size_t bytes = 8 * (layout_.size(1) + 4 * grid_.bus.size());
+    return std::max({least, (std::size_t{128} << 20) / bytes,
+                     4 * static_cast<std::size_t>(batch_->lanes()) * static_cast<std::size_t>(threads)});
   }
   double read_time = 0;
 
-  std::vector<double> solve(cluster::Block block) {
-    std::vector<double> values(block.count * rows_.width());
-    const auto keep = [&](std::size_t s, const dpf::Outcome& out) {
-      rows_.pack(out, std::span(values).subspan((s - block.begin) * rows_.width(), rows_.width()));
-    };
+  /// Results of a block, in the layout; of its scalars alone where its tables went straight into the file.
+  std::span<const double> solve(cluster::Block block, const dpf::PlainTables* tables) {
+    values_.resize(layout_.size(block.count));
+    Rows rows(block, layout_, values_, tables);
+    const auto keep = [&](std::size_t s, const dpf::Outcome& out) { rows.put(s - block.begin, out); };
     if (options_.time_limit > 0 && seconds_since(start_) > options_.time_limit) {
       for (std::size_t s = block.begin; s < block.end(); ++s)
         keep(s, nothing_);
-      return values;
+    } else {
+      const auto clock = Clock::now();
+      source_.load(block.begin, block.count);
+      read_time += seconds_since(clock);
+      if (together_)
+        solve_together(block, keep);
+      else if (series_)
+        for (std::size_t s = block.begin; s < block.end(); ++s)
+          keep(s, solve_next(s));
+      else
+        compute::parallel_tasks(block.count, [&](std::size_t i) {
+          const std::size_t s = block.begin + i;
+          keep(s, alone(s) ? solve_changed(s) : solve_each(s));
+        });
     }
-    const auto clock = Clock::now();
-    source_.load(block.begin, block.count);
-    read_time += seconds_since(clock);
-    if (together_)
-      solve_together(block, keep);
-    else if (series_)
-      for (std::size_t s = block.begin; s < block.end(); ++s)
-        keep(s, solve_next(s));
-    else
-      compute::parallel_tasks(block.count, [&](std::size_t i) {
-        const std::size_t s = block.begin + i;
-        keep(s, alone(s) ? solve_changed(s) : solve_each(s));
-      });
-    return values;
+    const std::span<const double> all = values_;
+    return tables != nullptr ? all.first(block.count * dpf::ResultLayout::scalars) : all;
   }
 
  private:
+  // Results of a block as they come; rows of a few scenarios that are complete go into the file at once.
+  class Rows {
+   public:
+    Rows(cluster::Block block, const dpf::ResultLayout& layout, std::span<double> values,
+         const dpf::PlainTables* tables)
+        : block_(block), layout_(layout), values_(values), tables_(tables), done_((block.count + group - 1) / group) {}
+    void put(std::size_t row, const dpf::Outcome& out) {
+      layout_.put(out, row, block_.count, values_);
+      if (tables_ == nullptr) return;
+      const std::size_t begin = row / group * group, rows = std::min(group, block_.count - begin);
+      if (++done_[row / group] == rows) tables_->write(block_.begin, block_.count, begin, rows, values_);
+    }
+
+   private:
+    static constexpr std::size_t group = 16;
+    cluster::Block block_;
+    const dpf::ResultLayout& layout_;
+    std::span<double> values_;
+    const dpf::PlainTables* tables_;
+    std::vector<std::atomic<std::size_t>> done_;
+  };
+
+  // One scenario a thread: on a device, or with a factor in double precision.
+  bool wide() const { return device_.is_cuda() || options_.precision == "double"; }
+
   dpf::MethodOptions each_method() const {
     dpf::MethodOptions out = method_;
     // A distributed slack is Newton's.
@@ -612,15 +574,22 @@ class ScenarioSolver {
     batch_options.memory = method_.memory;
     batch_options.device = device_;
     batch_options.exact_factor = options_.precision == "double";
+    batch_options.injections = true;
+    batch_options.phasors = outputs_of(options_).flows;
     if (options_.max_iterations > 0) batch_options.newton_iterations = options_.max_iterations;
     if (method_.method == dpf::Method::nr) batch_options.max_iterations = 0;  // straight to Newton, the first rung
     batch_.emplace(grid_, problem, base.solution.state, batch_options);
+    if (method_.method == dpf::Method::chord && method_.q_limits != dpf::QLimits::off && !options_.chain && !wide())
+      limited_.emplace(grid_, network_, *batch_, method_.q_limits);
   }
 
-  dpf::OperatingPoint point_of(std::size_t s) const {
-    dpf::OperatingPoint point(grid_);
+  void specify(std::size_t s, dpf::OperatingPoint& point) const {
     source_.point(s, point);
     if (options_.scale_generation) dpf::scale_generation(grid_, point);
+  }
+  dpf::OperatingPoint& point_of(std::size_t s) {
+    dpf::OperatingPoint& point = desks_.mine().fresh_point();
+    specify(s, point);
     return point;
   }
   bool alone(std::size_t s) const { return source_.changes() != nullptr && source_.changes()->changes_topology(s); }
@@ -628,7 +597,7 @@ class ScenarioSolver {
     return dpf::solve_anew(source_.changes()->apply(s, grid_), network_options(options_), method_);
   }
   dpf::Outcome solve_each(std::size_t s) {
-    const dpf::OperatingPoint point = point_of(s);
+    const dpf::OperatingPoint& point = point_of(s);
     double finite = 0;
     for (const auto* column : {&point.pd, &point.qd, &point.pg, &point.vg})
       for (const double x : *column)
@@ -655,8 +624,18 @@ class ScenarioSolver {
       if (!alone(s)) dpf::specify(grid_, network_, point_of(s), x);
     };
     const auto done = [&](std::size_t s, dpf::ScenarioResult&& result) {
-      keep(s, alone(s) ? solve_changed(s) : desks_.mine().finish(point_of(s), std::move(result)));
+      if (alone(s))
+        keep(s, solve_changed(s));
+      else
+        keep(s, desks_.mine().finish(point_of(s), std::move(result)));
     };
+    bool any_alone = false;
+    for (std::size_t s = block.begin; limited_ && s < block.end(); ++s)
+      any_alone = any_alone || alone(s);
+    if (limited_ && !any_alone)
+      return limited_->solve(block.begin, block.count,
+                             {[&]() -> dpf::Desk& { return desks_.mine(); },
+                              [&](std::size_t s, dpf::OperatingPoint& point) { this->specify(s, point); }, keep});
     if (options_.chain)
       batch_->solve_chains(block.begin, block.count, static_cast<std::size_t>(options_.chunk), specify, done);
     else
@@ -671,27 +650,41 @@ class ScenarioSolver {
   dpf::MethodOptions method_;
   bool together_;
   Desks desks_;
-  Rows rows_;
+  dpf::ResultLayout layout_;
   dpf::Outcome nothing_;
   std::optional<dpf::Batch> batch_;
   std::optional<dpf::PaperSeries> series_;
+  std::optional<dpf::LimitedBatch> limited_;
+  std::vector<double> values_;
   Clock::time_point start_ = Clock::now();
 };
 
-// Scenarios in blocks that ranks take as they get free: read, solve, write on the first rank, so that memory does not
-// grow with their number.
+// What the first rank knows of its output, on every rank.
+dpf::PlainTables::Places shared_places(const cluster::Communicator& world, dpf::PlainTables::Places places) {
+  places.file = world.broadcast_text(places.file);
+  places.offsets.resize(world.broadcast_value(places.offsets.size()));
+  world.broadcast(places.offsets);
+  return places;
+}
+
+// Scenarios in blocks that ranks take as they get free, so that memory does not grow with their number: read, solve,
+// write. Tables that are not packed are written by every rank, the rest by the first.
 void solve_many(const Options& options, cli::Session& session, const cluster::Communicator& world,
                 const dpf::LoadedGrid& input, dpf::ScenarioSource source, double read_time) {
   const auto clock = Clock::now();
   const std::size_t count = source.count();
   ScenarioSolver solver(options, session, input, source);
   std::optional<ScenarioWriter> writer;
-  if (world.root()) writer.emplace(options, session, input, solver.rows(), count, world.size());
+  if (world.root()) writer.emplace(options, session, input, solver.layout(), count, world.size());
+  const auto places = shared_places(world, writer ? writer->places() : dpf::PlainTables::Places{});
+  std::optional<dpf::PlainTables> tables;
+  if (!places.offsets.empty()) tables.emplace(solver.layout(), places);
   double write_time = 0;
   {
     cli::Progress progress(session, "solving", count, "scenarios");
     dpf::farm_out(
-        world, count, solver.block(session.threads), [&](cluster::Block block) { return solver.solve(block); },
+        world, count, solver.grain(session.threads, world.size()), solver.most(session.threads, world.size()),
+        [&](cluster::Block block) { return solver.solve(block, tables ? &*tables : nullptr); },
         [&](cluster::Block block, std::span<const double> values) {
           const auto start = Clock::now();
           writer->write(block, values);

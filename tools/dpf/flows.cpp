@@ -85,18 +85,24 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, const 
   const std::vector<Complex> v = phasors(state);
   std::vector<Complex> s(v.size());
   injections(problem, v, s);
-  return flows(grid, problem, state, v, s, held, true);
+  Flows out;
+  FlowWork(*problem.network).flows(grid, problem, state, v, s, held, out);
+  return out;
 }
 
-Flows flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
-            std::span<const Complex> s, const HeldGenerators& held, bool with_branches) {
+FlowWork::FlowWork(const Network& network)
+    : generators_(generators_by_node(network)), load_(network.type.size()), needed_(network.type.size()) {}
+
+void FlowWork::flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
+                     std::span<const Complex> s, const HeldGenerators& held, Flows& out) {
   const Network& network = *problem.network;
-  Flows out;
   voltages(network, state, out);
-  if (with_branches) branches(grid, network, v, out);
+  if (!v.empty()) branches(grid, network, v, out);
 
   const std::size_t n = static_cast<std::size_t>(network.nodes());
-  std::vector<Complex> load(n), needed(n);
+  const double to_pu = 1 / grid.base_mva;
+  std::ranges::fill(load_, Complex());
+  out.slack_mw = out.loss_mw = out.load_mw = out.generation_mw = 0;
   out.pg = held.held.empty() ? grid.gen.pg : held.p;
   out.qg = held.held.empty() ? grid.gen.qg : held.q;
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
@@ -106,52 +112,50 @@ Flows flows(const Grid& grid, const Problem& problem, const State& state, std::s
     if (const int k = network.node_of_bus[i]; k >= 0) {
       const double p_share = grid.bus.zip.empty() ? 1 : grid.bus.zip[i][0];
       const double q_share = grid.bus.zip.empty() ? 1 : grid.bus.zip[i][3];
-      load[k] += Complex(grid.bus.pd[i] * p_share, grid.bus.qd[i] * q_share) / grid.base_mva;
+      load_[k] += Complex(grid.bus.pd[i] * p_share * to_pu, grid.bus.qd[i] * q_share * to_pu);
     }
   for (std::size_t k = 0; k < n; ++k) {
-    load[k] += dependent_load(problem, static_cast<int>(k), state.vm[k]);
-    needed[k] = (s[k] + load[k]) * grid.base_mva;
-    out.load_mw += load[k].real() * grid.base_mva;
+    load_[k] += dependent_load(problem, static_cast<int>(k), state.vm[k]);
+    needed_[k] = (s[k] + load_[k]) * grid.base_mva;
+    out.load_mw += load_[k].real() * grid.base_mva;
     out.loss_mw += s[k].real() * grid.base_mva;
   }
-  const auto by_node = generators_by_node(network);
-  std::vector<int> sharing;
-  std::vector<double> low, high;
-  for (std::size_t first = 0, last; first < by_node.size(); first = last) {
-    const auto k = static_cast<std::size_t>(by_node[first].first);
-    sharing.clear();
-    Complex rest = needed[k];
-    for (last = first; last < by_node.size() && by_node[last].first == by_node[first].first; ++last)
-      if (const int g = by_node[last].second; is_held(g))
+  for (std::size_t first = 0, last; first < generators_.size(); first = last) {
+    const auto k = static_cast<std::size_t>(generators_[first].first);
+    sharing_.clear();
+    Complex rest = needed_[k];
+    for (last = first; last < generators_.size() && generators_[last].first == generators_[first].first; ++last)
+      if (const int g = generators_[last].second; is_held(g))
         rest -= Complex(out.pg[g], out.qg[g]);
       else
-        sharing.push_back(g);
-    if (sharing.empty()) continue;
-    if (problem.type[k] != NodeType::pq) {
-      low.clear();
-      high.clear();
-      for (const int g : sharing) {
-        low.push_back(grid.gen.qmin[g]);
-        high.push_back(grid.gen.qmax[g]);
+        sharing_.push_back(g);
+    if (sharing_.empty()) continue;
+    if (problem.type[k] != NodeType::pq && sharing_.size() == 1) {
+      out.qg[sharing_[0]] = rest.imag();
+    } else if (problem.type[k] != NodeType::pq) {
+      low_.clear();
+      high_.clear();
+      for (const int g : sharing_) {
+        low_.push_back(grid.gen.qmin[g]);
+        high_.push_back(grid.gen.qmax[g]);
       }
-      const auto q = share_reactive(rest.imag(), low, high);
-      for (std::size_t i = 0; i < sharing.size(); ++i)
-        out.qg[sharing[i]] = q[i];
+      const auto q = share_reactive(rest.imag(), low_, high_);
+      for (std::size_t i = 0; i < sharing_.size(); ++i)
+        out.qg[sharing_[i]] = q[i];
     }
     // The first generator of a node takes what its schedule leaves over: slack, or its part of a distributed one.
     if (problem.type[k] == NodeType::reference || !problem.slack_weight.empty()) {
       double others = 0;
-      for (std::size_t i = 1; i < sharing.size(); ++i)
-        others += out.pg[sharing[i]];
-      out.pg[sharing[0]] = rest.real() - others;
+      for (std::size_t i = 1; i < sharing_.size(); ++i)
+        others += out.pg[sharing_[i]];
+      out.pg[sharing_[0]] = rest.real() - others;
     }
     if (problem.type[k] == NodeType::reference)
-      for (const int g : sharing)
+      for (const int g : sharing_)
         out.slack_mw += out.pg[g];
   }
   for (const double p : out.pg)
     out.generation_mw += p;
-  return out;
 }
 
 void branch_loading(const Grid& grid, const Problem& problem, const State& state, std::span<double> percent) {

@@ -28,9 +28,21 @@ struct HeldGenerators {
 };
 
 Flows flows(const Grid& grid, const Problem& problem, const State& state, const HeldGenerators& held = {});
-/// The same from phasors and injections that are known already; flows in branches only where wanted.
-Flows flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
-            std::span<const Complex> s, const HeldGenerators& held, bool with_branches);
+
+/// Flows of many states of one network: keeps what does not change, and its memory.
+class FlowWork {
+ public:
+  explicit FlowWork(const Network& network);
+  /// The same from injections that are known already; flows in branches only where their phasors `v` are given.
+  void flows(const Grid& grid, const Problem& problem, const State& state, std::span<const Complex> v,
+             std::span<const Complex> s, const HeldGenerators& held, Flows& out);
+
+ private:
+  std::vector<std::pair<int, int>> generators_;  ///< (node, file row) of those in service
+  std::vector<Complex> load_, needed_;
+  std::vector<int> sharing_;
+  std::vector<double> low_, high_;
+};
 
 /// Loading of every branch in percent of rate A (NaN: unlimited or out of service), straight from the voltages.
 void branch_loading(const Grid& grid, const Problem& problem, const State& state, std::span<double> percent);

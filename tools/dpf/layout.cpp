@@ -327,14 +327,13 @@ std::size_t scenario_rows(std::size_t width) {
 
 void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs, bool compressed) {
   const std::optional<int> deflate = compressed ? std::optional<int>() : 0;
+  // In one piece where it is not compressed: rows are read at once, and ranks may write theirs side by side.
+  const auto chunk = [&](std::size_t width) { return compressed ? scenario_chunk(scenarios, width) : h5::Shape{}; };
   const auto create = [&](const char* name, const char* units, const char* meaning, const char* axis,
                           std::size_t width) {
-    file.create_dataset<double>(std::string("/result/") + name, {scenarios, width},
-                                {.units = units,
-                                 .long_name = meaning,
-                                 .dims = {"scenario", axis},
-                                 .chunk = scenario_chunk(scenarios, width),
-                                 .deflate = deflate});
+    file.create_dataset<double>(
+        std::string("/result/") + name, {scenarios, width},
+        {.units = units, .long_name = meaning, .dims = {"scenario", axis}, .chunk = chunk(width), .deflate = deflate});
   };
   if (outputs.voltages) {
     create("vm", "pu", "voltage magnitude, NaN at dead buses", "bus", grid.bus.size());
@@ -349,7 +348,7 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
                                {.units = "percent",
                                 .long_name = "larger end power over rate A, NaN without a rating",
                                 .dims = {"scenario", "branch"},
-                                .chunk = scenario_chunk(scenarios, grid.branch.size()),
+                                .chunk = chunk(grid.branch.size()),
                                 .deflate = deflate});
   }
   if (outputs.generators && grid.gen.size() > 0) {

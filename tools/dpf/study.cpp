@@ -142,7 +142,23 @@ std::string name(Method method) {
 }
 
 Desk::Desk(const Grid& grid, const Network& network, const MethodOptions& options)
-    : grid_(&grid), changed_(grid), network_(network), options_(options), newton_(network_) {}
+    : grid_(&grid),
+      changed_(grid),
+      network_(network),
+      options_(options),
+      newton_(network_),
+      flow_work_(network_),
+      point_(grid),
+      s_(network_.type.size()),
+      f_(2 * s_.size()) {}
+
+OperatingPoint& Desk::fresh_point() {
+  point_.pd = grid_->bus.pd;
+  point_.qd = grid_->bus.qd;
+  point_.pg = grid_->gen.pg;
+  point_.vg = grid_->gen.vg;
+  return point_;
+}
 
 void Desk::put(const OperatingPoint& point) {
   changed_.bus.pd = point.pd;
@@ -152,27 +168,49 @@ void Desk::put(const OperatingPoint& point) {
   specify(*grid_, network_, point, {network_.p, network_.q, network_.set_point});
 }
 
-Outcome Desk::outcome(LimitedSolution&& limited, Path path) {
-  Outcome out;
-  const Problem problem = problem_of(network_, limited);
+// The same without copying.
+void Desk::put_own(OperatingPoint& point) {
+  changed_.bus.pd.swap(point.pd);
+  changed_.bus.qd.swap(point.qd);
+  changed_.gen.pg.swap(point.pg);
+  changed_.gen.vg.swap(point.vg);
+}
+
+// Empty where the batch does not know them.
+std::span<const Complex> Desk::injections_of(const ScenarioView& view) {
+  if (view.injected_p.empty()) return {};
+  for (std::size_t i = 0; i < s_.size(); ++i)
+    s_[i] = {view.injected_p[i], view.injected_q[i]};
+  return s_;
+}
+
+// Flows and measures of a solution, into out_. `view`: what is known of it already.
+void Desk::complete(const Problem& problem, LimitedSolution&& limited, Path path, const ScenarioView& view) {
   const State& state = limited.solution.state;
-  const std::vector<Complex> v = phasors(state);
-  std::vector<Complex> s(v.size());
-  injections(problem, v, s);
-  out.flows = flows(changed_, problem, state, v, s, limited.held, options_.branches);
-  std::vector<double> f(2 * v.size());
-  const double worst = mismatch(problem, state, s, f);
-  out.measured = measure(problem, f, worst);
-  const auto at = std::ranges::max_element(f, {}, [](double x) { return std::abs(x); });
-  out.limited = limited.limited;
-  out.solution = std::move(limited.solution);
-  out.solution.max_mismatch = worst;
-  out.solution.worst_node = static_cast<int>(at - f.begin()) / 2;
-  out.path = path;
-  out.lost_load_mw = network_.lost_load_mw;
-  if (options_.check && out.solution.status == Status::converged)
-    out.check = check_solution(problem, out.solution, newton_);
-  return out;
+  v_.clear();
+  if (!view.e.empty() && options_.branches) {
+    v_.resize(s_.size());
+    for (std::size_t i = 0; i < v_.size(); ++i)
+      v_[i] = {view.e[i], view.f[i]};
+  } else if (options_.branches || view.injected_p.empty()) {
+    v_ = phasors(state);
+  }
+  if (injections_of(view).empty()) injections(problem, v_, s_);
+  if (!options_.branches) v_.clear();
+  flow_work_.flows(changed_, problem, state, v_, s_, limited.held, out_.flows);
+  std::ranges::fill(f_, 0.0);
+  const double worst = mismatch(problem, state, s_, f_);
+  out_.measured = measure(problem, f_, worst);
+  const auto at = std::ranges::max_element(f_, {}, [](double x) { return std::abs(x); });
+  out_.limited = limited.limited;
+  out_.solution = std::move(limited.solution);
+  out_.solution.max_mismatch = worst;
+  out_.solution.worst_node = static_cast<int>(at - f_.begin()) / 2;
+  out_.path = path;
+  out_.lost_load_mw = network_.lost_load_mw;
+  out_.check = {};
+  if (options_.check && out_.solution.status == Status::converged)
+    out_.check = check_solution(problem, out_.solution, newton_);
 }
 
 Outcome Desk::solve(const OperatingPoint& point, const State* start) {
@@ -183,25 +221,62 @@ Outcome Desk::solve(const OperatingPoint& point, const State* start) {
     if (problem.type[i] != NodeType::pq) from.vm[i] = problem.set_point[i];
   Path path;
   LimitedSolution limited = by_method(changed_, network_, newton_, std::move(from), options_, path);
-  return outcome(std::move(limited), path);
+  const LimitedSolution types{{}, limited.type, limited.p, limited.q, {}, 0, 0};
+  complete(problem_of(network_, types), std::move(limited), path, {});
+  return std::move(out_);
 }
 
-Outcome Desk::finish(const OperatingPoint& point, ScenarioResult&& solved) {
-  put(point);
+const Outcome& Desk::finish(OperatingPoint& point, ScenarioResult&& solved) {
   if (solved.solution.status == Status::converged && options_.q_limits != QLimits::off) {
+    put(point);
     const int spent = solved.solution.iterations;
     LimitedSolution limited =
         solve_with_q_limits(changed_, network_, newton_, std::move(solved.solution.state),
                             {.tolerance = options_.tolerance, .polish = false}, options_.q_limits);
     limited.solution.iterations += spent;
-    return outcome(std::move(limited), solved.path);
+    const LimitedSolution types{{}, limited.type, limited.p, limited.q, {}, 0, 0};
+    complete(problem_of(network_, types), std::move(limited), solved.path, {});
+    return out_;
+  }
+  Problem problem = problem_of(network_);
+  if (solved.view.p.empty()) {
+    put(point);
+  } else {
+    put_own(point);
+    problem.p = solved.view.p;
+    problem.q = solved.view.q;
+    problem.set_point = solved.view.set_point;
   }
   LimitedSolution plain;
   plain.solution = std::move(solved.solution);
-  plain.type = network_.type;
-  plain.p = network_.p;
-  plain.q = network_.q;
-  return outcome(std::move(plain), solved.path);
+  complete(problem, std::move(plain), solved.path, solved.view);
+  return out_;
+}
+
+QLimitRounds Desk::first_round(OperatingPoint& point) {
+  put(point);
+  return {changed_, network_, options_.q_limits};
+}
+
+bool Desk::accept(OperatingPoint& point, QLimitRounds& rounds, ScenarioResult&& solved) {
+  put(point);
+  if (rounds.now().rounds > 0 && solved.solution.status != Status::converged) {
+    const int spent = solved.solution.iterations;
+    solved.solution =
+        newton_.solve(rounds.problem(network_), rounds.start(), {.tolerance = options_.tolerance, .polish = false});
+    solved.solution.iterations += spent;
+    solved.view = {};
+  }
+  return rounds.accept(changed_, network_, flow_work_, std::move(solved.solution), injections_of(solved.view));
+}
+
+const Outcome& Desk::finish(OperatingPoint& point, QLimitRounds&& rounds, Path path) {
+  put(point);
+  bool turned;
+  LimitedSolution limited = rounds.finish(network_, turned);
+  const LimitedSolution types{{}, limited.type, limited.p, limited.q, {}, 0, 0};
+  complete(problem_of(network_, types), std::move(limited), path, {});
+  return out_;
 }
 
 Outcome solve_anew(const Grid& grid, const NetworkOptions& network_options, const MethodOptions& options) {
@@ -210,7 +285,8 @@ Outcome solve_anew(const Grid& grid, const NetworkOptions& network_options, cons
   Newton newton(network);
   ScenarioResult solved =
       climb(grid, newton, problem, starting_point(grid, problem, options.start), {.tolerance = options.tolerance});
-  return Desk(grid, network, options).finish(OperatingPoint(grid), std::move(solved));
+  OperatingPoint point(grid);
+  return Desk(grid, network, options).finish(point, std::move(solved));
 }
 
 Outcome not_started(const Grid& grid, const Network& network) {
@@ -220,7 +296,7 @@ Outcome not_started(const Grid& grid, const Network& network) {
   nothing.solution.state = {nan, nan, {}};
   if (!network.slack_weight.empty())
     nothing.solution.state.lambda.assign(static_cast<std::size_t>(network.islands), 0.0);
-  return desk.finish(OperatingPoint(grid), std::move(nothing));
+  return desk.finish(desk.fresh_point(), std::move(nothing));
 }
 
 }  // namespace fachwerk::dpf

@@ -54,20 +54,36 @@ class Desk {
   /// Copies the network; `grid` must outlive the desk.
   Desk(const Grid& grid, const Network& network, const MethodOptions& options);
 
+  /// The grid's own operating point, to be changed and handed to the calls below, which may leave it changed.
+  OperatingPoint& fresh_point();
+
   /// The operating point by the chosen method, from `start` or from where the options say.
   Outcome solve(const OperatingPoint& point, const State* start = nullptr);
-  /// Completes what a batch found: reactive limits where asked for, flows, measures.
-  Outcome finish(const OperatingPoint& point, ScenarioResult&& solved);
+  /// Completes what a batch found: reactive limits where asked for, flows, measures. Valid until the next call.
+  const Outcome& finish(OperatingPoint& point, ScenarioResult&& solved);
+
+  /// Reactive limits in a batch, round by round (see QLimitRounds): the first round of an operating point, those after
+  /// it, and what comes of the last. A round that the batch did not solve is solved here, by Newton.
+  QLimitRounds first_round(OperatingPoint& point);
+  bool accept(OperatingPoint& point, QLimitRounds& rounds, ScenarioResult&& solved);
+  const Outcome& finish(OperatingPoint& point, QLimitRounds&& rounds, Path path);
 
  private:
   void put(const OperatingPoint& point);
-  Outcome outcome(LimitedSolution&& limited, Path path);
+  void put_own(OperatingPoint& point);
+  std::span<const Complex> injections_of(const ScenarioView& view);
+  void complete(const Problem& problem, LimitedSolution&& limited, Path path, const ScenarioView& view);
 
   const Grid* grid_;
   Grid changed_;  ///< with the operating point put in
   Network network_;
   MethodOptions options_;
   Newton newton_;
+  FlowWork flow_work_;
+  OperatingPoint point_;
+  Outcome out_;
+  std::vector<Complex> v_, s_;
+  std::vector<double> f_;
 };
 
 /// A grid with a topology of its own: built and solved up the whole ladder.
