@@ -1,6 +1,6 @@
 // Verdicts of the fast methods beside those of plain Newton, on more scenarios and outages than the tests take:
 //   dpf-bench-bars batch CASE.m [SCENARIOS [FIRST]]   random loads (sigma .1, level .7 to 1.1), generation following
-//   dpf-bench-bars n1 CASE.m [EVERY]                  branch outages: each grid rebuilt and solved anew
+//   dpf-bench-bars n1 CASE.m [EVERY [FROM]]           branch outages: each grid rebuilt and solved anew
 // One line of results; one thread.
 #include <algorithm>
 #include <chrono>

@@ -4,7 +4,10 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <functional>
+#include <future>
 #include <optional>
+#include <utility>
 
 #include "adjoint.hpp"
 #include "areas.hpp"
@@ -383,6 +386,10 @@ class ScenarioWriter {
       column->resize(count);
   }
 
+  // What the input has besides: the scenarios themselves may be as large as the results.
+  void carry(const dpf::LoadedGrid& input) {
+    if (input.file) file_.carry(*input.file, {"/result"});
+  }
   dpf::PlainTables::Places places() const { return dpf::PlainTables::places(file_, layout_); }
 
   // The scalars of a block, and its tables where `values` still holds them.
@@ -408,7 +415,6 @@ class ScenarioWriter {
   void finish(cli::Session& session, const dpf::LoadedGrid& input, const dpf::ScenarioSource& source) {
     dpf::write_header(file_, header);
     source.write_labels(file_);
-    if (input.file) file_.carry(*input.file, {"/result"});
     file_.commit();
     if (!options_.plot.empty()) dpf::plot_envelope(options_.plot, session.force, input.grid, envelope);
   }
@@ -498,6 +504,7 @@ class ScenarioSolver {
                      4 * static_cast<std::size_t>(batch_->lanes()) * static_cast<std::size_t>(threads)});
   }
   double read_time = 0;
+  std::function<void()> meanwhile;  ///< done once, beside the solution of the first block: the only use of HDF5 then
 
   /// Results of a block, in the layout; of its scalars alone where its tables went straight into the file.
   std::span<const double> solve(cluster::Block block, const dpf::PlainTables* tables) {
@@ -511,6 +518,8 @@ class ScenarioSolver {
       const auto clock = Clock::now();
       source_.load(block.begin, block.count);
       read_time += seconds_since(clock);
+      std::future<void> other;
+      if (meanwhile) other = std::async(std::launch::async, std::exchange(meanwhile, {}));
       if (together_)
         solve_together(block, keep);
       else if (series_)
@@ -521,6 +530,7 @@ class ScenarioSolver {
           const std::size_t s = block.begin + i;
           keep(s, alone(s) ? solve_changed(s) : solve_each(s));
         });
+      if (other.valid()) other.get();
     }
     const std::span<const double> all = values_;
     return tables != nullptr ? all.first(block.count * dpf::ResultLayout::scalars) : all;
@@ -680,6 +690,13 @@ void solve_many(const Options& options, cli::Session& session, const cluster::Co
   std::optional<dpf::PlainTables> tables;
   if (!places.offsets.empty()) tables.emplace(solver.layout(), places);
   double write_time = 0;
+  if (world.root() && (world.size() > 1 || session.threads == 1)) {
+    const auto start = Clock::now();
+    writer->carry(input);  // the other ranks compute meanwhile
+    write_time += seconds_since(start);
+  } else if (world.root()) {
+    solver.meanwhile = [&] { writer->carry(input); };
+  }
   {
     cli::Progress progress(session, "solving", count, "scenarios");
     dpf::farm_out(
@@ -693,6 +710,7 @@ void solve_many(const Options& options, cli::Session& session, const cluster::Co
         });
   }
   if (!world.root()) return;
+  if (solver.meanwhile) solver.meanwhile();
   const double solve_time = seconds_since(clock) - write_time - solver.read_time;
   const auto start = Clock::now();
   writer->finish(session, input, source);

@@ -49,8 +49,10 @@ Solution levenberg_marquardt(const Problem& problem, State start, const Levenber
       if (crawls) equations.add_curvature(problem, out.state, f);
     }
     const double steepest = std::abs(*std::ranges::max_element(gradient, {}, [](double g) { return std::abs(g); }));
+    // Rounding of F alone may leave more than `stationary` on large grids: then no damping lets |F| fall any more.
+    const double stationary = mu > 1e12 ? 100 * options.stationary : options.stationary;
     // Close to a solution the gradient is small because F is: a minimum that is none has J^T F small beside F.
-    if (steepest < options.stationary && steepest < 1e-4 * std::sqrt(square(f))) {
+    if (steepest < stationary && steepest < 1e-4 * std::sqrt(square(f))) {
       out.status = Status::infeasible;
       break;
     }
