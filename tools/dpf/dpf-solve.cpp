@@ -275,7 +275,7 @@ dpf::Outcome outcome_of(const dpf::Grid& grid, const dpf::Network& network, dpf:
   const std::vector<dpf::Complex> v = dpf::phasors(solution.state);
   std::vector<dpf::Complex> s(v.size());
   dpf::injections(problem, v, s);
-  out.flows = dpf::flows(grid, problem, solution.state, v, s, {}, true);
+  dpf::FlowWork(network).flows(grid, problem, solution.state, v, s, {}, out.flows);
   std::vector<double> f(2 * v.size());
   out.measured = dpf::measure(problem, f, dpf::mismatch(problem, solution.state, s, f));
   solution.max_mismatch = out.measured.max_mismatch;
@@ -793,8 +793,9 @@ int main(int argc, char** argv) {
           "Scenarios (time series, Monte Carlo, change tables) are solved side by side with the factor of the base case's Jacobian "
           "in single precision, while states and mismatches stay in double precision: the tolerance is the same as Newton's. A "
           "scenario that contracts too slowly goes up a ladder: Newton, Newton with line search, Newton from DC angles, homotopy; "
-          "/result/path tells which solved it. Other methods, and a distributed slack, solve every scenario by itself. Scenarios are read "
-          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks and the first rank writes, unpacked; results do not depend on the number of ranks or threads.\n\n"
+          "/result/path tells which solved it. Reactive limits and a distributed slack border the shared factor by the rows and columns that "
+          "a scenario has besides. Other methods solve every scenario by itself. Scenarios are read "
+          "and written in blocks, so memory does not grow with their number. Under mpirun the ranks share the blocks and each writes its own rows, unpacked, into an output on a file system that all of them see; results do not depend on the number of ranks or threads.\n\n"
           "The results are written even where the method did not converge (/result/status tells); the exit code is 1 then unless "
           "--allow-failures is given.",
       .arguments = {cli::input("IN", options.input,
