@@ -617,7 +617,7 @@ class ScenarioSolver {
 
   // The paper's time series: each step from the one before.
   dpf::Outcome solve_next(std::size_t s) {
-    const dpf::OperatingPoint point = point_of(s);
+    dpf::OperatingPoint& point = point_of(s);
     dpf::Problem problem = dpf::problem_of(network_);
     std::vector<double> p(problem.p.size()), q(p.size()), set_point(problem.set_point.begin(), problem.set_point.end());
     dpf::specify(grid_, network_, point, {p, q, set_point});
