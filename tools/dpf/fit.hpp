@@ -1,9 +1,8 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include "snapshot.hpp"
+#include "fitter.hpp"
 
 /// Parameter identification from measurements (spec 2.9).
 namespace fachwerk::dpf {
@@ -14,16 +13,34 @@ struct Bound {
   double low, high;
 };
 
+/// lm: Levenberg-Marquardt, for some thousand unknowns. lbfgs, adam: by the adjoint gradient, for any number.
+enum class FitOptimiser { lm, lbfgs, adam };
+
 struct FitOptions {
   int max_iterations = 100;
-  double tolerance = 1e-10;  ///< of the relative change of chi^2
-  double prior = 0;          ///< standard deviation of ln(parameter) or of the parameter about its start, 0: none
-  Formulation formulation = Formulation::output;
-  Robust robust = Robust::none;
-  double mismatch_sigma = 1e-4;  ///< see Judgement
+  double tolerance = 1e-10;  ///< of the relative change of the objective
+  FitOptimiser optimiser = FitOptimiser::lm;
+  Judgement judgement = {};
+  double prior = 0;  ///< standard deviation of every unknown's coordinate about its start, 0: none
+  std::vector<Prior> priors = {};
+  bool distributed_slack = false;  ///< participation factors as make_explicit leaves them
   std::vector<Bound> bounds = {};
   std::vector<int> group =
       {};  ///< by parameter: those of one number move by a common factor, -1 alone; empty: all alone
+  double bad_data_threshold = 3.5;  ///< of normalised residuals
+  bool remove_bad_data = false;     ///< remove the largest above the threshold and fit again, until none is left
+  bool uncertainties = true;        ///< standard deviations, identifiability and normalised residuals
+};
+
+/// A residual of the fit. Normalised by its own standard deviation, which the fit makes smaller than that of the
+/// reading: sqrt(1 - leverage). NaN where nothing checks the reading (leverage 1).
+struct Residual {
+  std::size_t snapshot;
+  Observation what;
+  bool equation;  ///< P or Q balance of bus `what.row` (kinds p and q), residual and joint formulations
+  double value;   ///< (measured - computed) / sigma
+  double normalised;
+  bool removed;  ///< as bad data; values are those before
 };
 
 struct FitResult {
@@ -35,13 +52,16 @@ struct FitResult {
   int degrees = 0;
   int iterations = 0;
   bool converged = false;
-  std::vector<double> normalised_residuals;  ///< by observation, in order of snapshots
+  std::vector<Residual> residuals;
+  std::vector<State> states;                      ///< of the snapshots
+  std::vector<std::vector<double>> state_sigma;  ///< free voltages: of angle and ln|V| by node
 };
 
-/// Levenberg-Marquardt on the sum of squared (or robust) residuals of all snapshots. r and x move in logarithms.
-/// Directions whose eigenvalue is below 1e-10 of the largest are left at the start and reported. Throws method_failed
-/// if a snapshot cannot be solved at the start, usage_error for a set-point in another than the output formulation.
-FitResult fit(const Grid& grid, const std::vector<OperatingPoint>& points, const std::vector<Measurements>& measured,
-              const MeasurementNoise& noise, const std::vector<Parameter>& parameters, const FitOptions& options);
+/// Least squares (or a robust loss) over all snapshots. r, x and slack weights move in logarithms. With lm, directions
+/// whose eigenvalue is below 1e-10 of the largest are left at the start and reported. Throws method_failed if a snapshot
+/// cannot be solved at the start, usage_error for set-points, slack weights or distributed slack in another than the
+/// output formulation.
+FitResult fit(const Grid& grid, const std::vector<OperatingPoint>& points, const std::vector<Readings>& measured,
+              const std::vector<Parameter>& parameters, const FitOptions& options);
 
 }  // namespace fachwerk::dpf

@@ -208,14 +208,9 @@ void number_nodes(const Draft& draft, Network& network) {
 void specify(const Draft& draft, Network& network) {
   const Grid& grid = draft.grid;
   const std::size_t n = network.bus_of_node.size();
-  const double base = grid.base_mva;
   network.type.resize(n);
   network.vm.resize(n);
   network.va.resize(n);
-  network.set_point.assign(n, 1.0);
-  network.p.assign(n, 0.0);
-  network.q.assign(n, 0.0);
-  if (!grid.bus.zip.empty()) network.zip.assign(n, {});
   for (std::size_t k = 0; k < n; ++k) {
     const int row = network.bus_of_node[k];
     network.type[k] = draft.type[row];
@@ -223,35 +218,11 @@ void specify(const Draft& draft, Network& network) {
     network.vm[k] = known ? grid.bus.vm[row] : 1;
     network.va[k] = known ? grid.bus.va[row] * radians : 0;
   }
-  for (std::size_t i = 0; i < grid.bus.size(); ++i) {
-    const int k = network.node_of_bus[i];
-    const double pd = grid.bus.pd[i] / base, qd = grid.bus.qd[i] / base;
-    if (k < 0) {
-      network.lost_load_mw += grid.bus.pd[i];
-      continue;
-    }
-    if (network.zip.empty()) {
-      network.p[k] -= pd;
-      network.q[k] -= qd;
-      continue;
-    }
-    const auto& share = grid.bus.zip[i];
-    network.p[k] -= pd * share[0];
-    network.q[k] -= qd * share[3];
-    network.zip[k].p_current += pd * share[1];
-    network.zip[k].p_impedance += pd * share[2];
-    network.zip[k].q_current += qd * share[4];
-    network.zip[k].q_impedance += qd * share[5];
-  }
   network.node_of_gen.assign(grid.gen.size(), -1);
-  for (std::size_t g = 0; g < grid.gen.size(); ++g) {
-    if (!draft.gen_on[g] || !draft.live[draft.gen_bus[g]]) continue;
-    const int k = network.node_of_bus[draft.gen_bus[g]];
-    network.node_of_gen[g] = k;
-    network.p[k] += grid.gen.pg[g] / base;
-    network.q[k] += grid.gen.qg[g] / base;
-    network.set_point[k] = grid.gen.vg[g];  // the last in-service row counts
-  }
+  for (std::size_t g = 0; g < grid.gen.size(); ++g)
+    if (draft.gen_on[g] && draft.live[draft.gen_bus[g]])
+      network.node_of_gen[g] = network.node_of_bus[draft.gen_bus[g]];
+  specify_injections(network, grid);
   for (std::size_t k = 0; k < n; ++k)
     if (network.type[k] != NodeType::pq) network.vm[k] = network.set_point[k];
 }
@@ -313,6 +284,43 @@ std::vector<int> components(int nodes, const std::vector<std::pair<int, int>>& e
     component[i] = c;
   }
   return component;
+}
+
+void specify_injections(Network& network, const Grid& grid) {
+  const std::size_t n = network.bus_of_node.size();
+  const double base = grid.base_mva;
+  network.set_point.assign(n, 1.0);
+  network.p.assign(n, 0.0);
+  network.q.assign(n, 0.0);
+  network.zip.assign(grid.bus.zip.empty() ? 0 : n, {});
+  network.lost_load_mw = 0;
+  for (std::size_t i = 0; i < grid.bus.size(); ++i) {
+    const int k = network.node_of_bus[i];
+    const double pd = grid.bus.pd[i] / base, qd = grid.bus.qd[i] / base;
+    if (k < 0) {
+      network.lost_load_mw += grid.bus.pd[i];
+      continue;
+    }
+    if (network.zip.empty()) {
+      network.p[k] -= pd;
+      network.q[k] -= qd;
+      continue;
+    }
+    const auto& share = grid.bus.zip[i];
+    network.p[k] -= pd * share[0];
+    network.q[k] -= qd * share[3];
+    network.zip[k].p_current += pd * share[1];
+    network.zip[k].p_impedance += pd * share[2];
+    network.zip[k].q_current += qd * share[4];
+    network.zip[k].q_impedance += qd * share[5];
+  }
+  for (std::size_t g = 0; g < grid.gen.size(); ++g) {
+    const int k = network.node_of_gen[g];
+    if (k < 0) continue;
+    network.p[k] += grid.gen.pg[g] / base;
+    network.q[k] += grid.gen.qg[g] / base;
+    network.set_point[k] = grid.gen.vg[g];  // the last in-service row counts
+  }
 }
 
 void assemble_admittance(Network& network, const Grid& grid) {

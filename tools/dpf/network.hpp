@@ -92,6 +92,9 @@ std::vector<int> components(int nodes, const std::vector<std::pair<int, int>>& e
 /// + m).
 std::vector<bool> bridges(const Network& network);
 
+/// Sets `p`, `q`, `zip`, `set_point` and the lost load from the grid's loads and generators.
+void specify_injections(Network& network, const Grid& grid);
+
 /// Rebuilds `y` from `admittance` and the shunts: for grids whose parameters changed.
 void assemble_admittance(Network& network, const Grid& grid);
 

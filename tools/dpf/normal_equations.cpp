@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "linearisation.hpp"
+
 namespace fachwerk::dpf {
 namespace {
 
@@ -121,6 +123,18 @@ void NormalEquations::solve(std::span<const double> rhs, std::span<double> x) co
   for (std::size_t i = 0; i < place_.size(); ++i)
     for (std::size_t half = 0; half < 2; ++half)
       x[2 * i + half] = y[2 * static_cast<std::size_t>(place_[i]) + half];
+}
+
+void NormalEquations::solve_columns(std::span<double> x, std::size_t columns) const {
+  std::vector<double> y(x.size());
+  const auto block = [columns](std::span<double> all, std::size_t node) {
+    return all.subspan(2 * node * columns, 2 * columns);
+  };
+  for (std::size_t i = 0; i < place_.size(); ++i)
+    std::ranges::copy(block(x, i), block(y, static_cast<std::size_t>(place_[i])).begin());
+  dpf::solve_columns(*factor_, y, columns);
+  for (std::size_t i = 0; i < place_.size(); ++i)
+    std::ranges::copy(block(y, static_cast<std::size_t>(place_[i])), block(x, i).begin());
 }
 
 }  // namespace fachwerk::dpf

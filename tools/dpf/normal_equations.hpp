@@ -30,6 +30,8 @@ class NormalEquations {
   /// Factors the matrix plus mu times the measure. False if it is singular.
   bool factor(double mu);
   void solve(std::span<const double> rhs, std::span<double> x) const;
+  /// In place, `columns` right-hand sides side by side (2n x columns, row-major).
+  void solve_columns(std::span<double> x, std::size_t columns) const;
 
  private:
   const Pattern& given_;

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "newton.hpp"
+#include "linearisation.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -194,30 +194,31 @@ double observe_direct(const Grid& grid, const Problem& problem, const State& sta
   return along(w.weight, is_current(what.kind) ? current(d, e, w.from).total() : power(d, e, w.from).total());
 }
 
+double observe(const Grid& grid, const Problem& problem, const State& state, const Functional& what) {
+  double sum = 0;
+  for (const auto& [observation, weight] : what)
+    sum += weight * observe(grid, problem, state, observation);
+  return sum;
+}
+
 std::vector<double> adjoint_gradient(const Grid& grid, const Problem& problem, const State& state,
-                                     const Observation& what, const std::vector<Parameter>& parameters) {
-  const std::size_t size = 2 * state.vm.size();
-  std::vector<double> by_state(size, 0.0);
-  observe_derivative(grid, problem, state, what, 1, by_state);
-  // Fixed unknowns do not move with the mismatch.
-  std::vector<double> mu = by_state;
-  for (std::size_t i = 0; i < state.vm.size(); ++i) {
-    if (problem.type[i] == NodeType::reference) mu[2 * i] = 0;
-    if (problem.type[i] != NodeType::pq) mu[2 * i + 1] = 0;
-  }
+                                     const Functional& what, const std::vector<Parameter>& parameters) {
+  std::vector<double> by_state(2 * state.vm.size(), 0.0);
+  for (const auto& [observation, weight] : what)
+    observe_derivative(grid, problem, state, observation, weight, by_state);
   Newton newton(*problem.network);
-  newton.factor_at(problem, state).solve_transposed(mu);
-  std::vector<double> out, column(size);
+  std::vector<double> mu = by_state;
+  Linearisation(newton, problem, state).solve_transposed(mu);
+  std::vector<double> out;
+  out.reserve(parameters.size());
   for (const Parameter& p : parameters) {
-    double value = observe_direct(grid, problem, state, what, p);
-    std::ranges::fill(column, 0.0);
-    add_own_change(problem, state, p, 1, column);
-    for (std::size_t i = 0; i < size; ++i)
-      value += by_state[i] * column[i];
-    std::ranges::fill(column, 0.0);
-    add_mismatch_derivative(grid, problem, state, p, 1, column);
-    for (std::size_t i = 0; i < size; ++i)
-      value -= mu[i] * column[i];
+    double value = 0;
+    for (const auto& [observation, weight] : what)
+      value += weight * observe_direct(grid, problem, state, observation, p);
+    for (const auto& [unknown, change] : own_change(problem, state, p))
+      value += by_state[unknown] * change;
+    for (const auto& [equation, change] : mismatch_derivative(grid, problem, state, p))
+      value -= mu[equation] * change;
     out.push_back(value);
   }
   return out;
@@ -225,15 +226,18 @@ std::vector<double> adjoint_gradient(const Grid& grid, const Problem& problem, c
 
 std::vector<double> sensitivities(const Grid& grid, const Problem& problem, const State& state,
                                   const std::vector<Parameter>& parameters) {
-  const std::size_t size = 2 * state.vm.size();
-  std::vector<double> out(parameters.size() * size, 0.0);
+  const std::size_t size = 2 * state.vm.size(), columns = parameters.size();
+  std::vector<double> x(size * columns, 0.0), out(x.size());
+  for (std::size_t i = 0; i < columns; ++i)
+    for (const auto& [equation, change] : mismatch_derivative(grid, problem, state, parameters[i]))
+      x[equation * columns + i] -= change;
   Newton newton(*problem.network);
-  const BlockFactor& factor = newton.factor_at(problem, state);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const std::span<double> x = std::span(out).subspan(i * size, size);
-    add_mismatch_derivative(grid, problem, state, parameters[i], -1, x);
-    factor.solve(x);
-    add_own_change(problem, state, parameters[i], 1, x);
+  Linearisation(newton, problem, state).solve(x, columns);
+  for (std::size_t i = 0; i < columns; ++i) {
+    for (const auto& [unknown, change] : own_change(problem, state, parameters[i]))
+      x[unknown * columns + i] += change;
+    for (std::size_t k = 0; k < size; ++k)
+      out[i * size + k] = x[k * columns + i];
   }
   return out;
 }

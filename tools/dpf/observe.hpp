@@ -26,12 +26,16 @@ void observe_derivative(const Grid& grid, const Problem& problem, const State& s
 double observe_direct(const Grid& grid, const Problem& problem, const State& state, const Observation& what,
                       const Parameter& parameter);
 
-/// d(observation)/dp of a solved flow for all parameters by one transposed solve (adjoint): dl/dp = partial - mu^T
-/// dF/dp, J^T mu = dl/dx.
-std::vector<double> adjoint_gradient(const Grid& grid, const Problem& problem, const State& state,
-                                     const Observation& what, const std::vector<Parameter>& parameters);
+/// A weighted sum of observations.
+using Functional = std::vector<std::pair<Observation, double>>;
+double observe(const Grid& grid, const Problem& problem, const State& state, const Functional& what);
 
-/// dx/dp of every unknown (angle in radians, ln|V|, interleaved; length 2n) for one parameter after the other.
+/// d(functional)/dp of a solved flow for all parameters by one transposed solve (adjoint): dl/dp = partial - mu^T dF/dp,
+/// J^T mu = dl/dx. Units of the observation over those of the parameter.
+std::vector<double> adjoint_gradient(const Grid& grid, const Problem& problem, const State& state,
+                                     const Functional& what, const std::vector<Parameter>& parameters);
+
+/// dx/dp of a solved flow, one row of length 2n (angle in radians, ln|V|) a parameter.
 std::vector<double> sensitivities(const Grid& grid, const Problem& problem, const State& state,
                                   const std::vector<Parameter>& parameters);
 

@@ -6,20 +6,15 @@
 #include "observe.hpp"
 #include "scenarios.hpp"
 
-/// One snapshot of measurements, and its share in the normal equations of a fit (spec 2.9).
+/// One snapshot of measurements, and its share in the objective of a fit (spec 2.9).
 namespace fachwerk::dpf {
 
-/// What was measured, by file row, NaN = missing. Empty: nothing of that kind.
-struct Measurements {
-  std::vector<double> vm, va;                    ///< pu, degrees
-  std::vector<double> pf, qf, pt, qt;            ///< MW, MVAr
-  std::vector<double> current_from, current_to;  ///< pu
-  std::vector<double> p, q;                      ///< injections of buses, MW, MVAr
+/// A measured value with its standard deviation, in the units of the observation.
+struct Reading {
+  Observation what;
+  double value, sigma;
 };
-/// Standard deviations, in the same units.
-struct MeasurementNoise {
-  double vm = 1e-3, va = 1e-3 * 57.29577951308232, flow = 0.1, current = 1e-3, injection = 0.1;
-};
+using Readings = std::vector<Reading>;
 
 /// output: every snapshot obeys the power-flow equations. residual: the equations are what is minimised, at the
 /// measured voltages. joint: voltages are unknowns too, measurements and equations both weighted.
@@ -40,32 +35,48 @@ struct Unknown {
 struct Judgement {
   Formulation formulation = Formulation::output;
   Robust robust = Robust::none;
-  MeasurementNoise noise = {};
   double mismatch_sigma = 1e-4;  ///< of the equations in the residual and joint formulations, pu
+  /// The voltages are what is learnt. joint: set-points are not held, every |V| is free. residual: the voltages are
+  /// unknowns instead of being taken from the measurements, set-points held (the paper's own use).
+  bool free_voltages = false;
 };
 
-/// A^T A and A^T (z - h) over the unknowns, and what the residuals add up to.
-struct Normal {
-  std::vector<double> matrix, rhs;
-  double chi2 = 0;
-  int count = 0;
-  std::vector<double> residuals = {};
-  bool solved = true;
-};
-
-/// The grid as the fit has it now, for all snapshots.
+/// The grid as the fit has it now, for all snapshots. A parameter alone replaces the snapshot's load or generation;
+/// those of a group scale it by value over start.
 struct FitGrid {
   const Grid& grid;
   const Network& network;
   const std::vector<Parameter>& parameters;
+  const std::vector<double>& start;
   const std::vector<Unknown>& unknowns;
-  /// dp/d(coordinate) of parameter `i` in unknown `u`.
-  double scale(std::size_t u, std::size_t i) const { return unknowns[u].logarithmic ? get(grid, parameters[i]) : 1; }
+  const std::vector<std::size_t>& unknown_of;               ///< by parameter
+  const std::vector<std::vector<std::size_t>>& on_branch;   ///< parameters of every branch row
+  const std::vector<std::vector<std::size_t>>& at_node;     ///< branch and shunt parameters that touch a node
 };
 
-/// The normal equations of one snapshot. `state` is where the solve starts and, if `derivatives` are asked for, where
-/// it ended. Throws bad input where the residual formulation lacks a voltage.
-Normal assemble_snapshot(const FitGrid& fit, const OperatingPoint& point, const Measurements& measured,
-                         const Judgement& judgement, State& state, bool derivatives);
+/// What is computed of a snapshot; each includes those before it but for the gradient.
+enum class Depth { value, gradient, rows, full };
+
+/// A residual is that of an equation (joint, residual) or of a reading.
+struct Share {
+  bool solved = true;
+  double objective = 0;
+  int equations = 0;                     ///< the first residuals are those of equations
+  int freed = 0;                         ///< voltages that are unknowns of their own
+  std::vector<double> residual, weight;  ///< r = (z - h)/sigma; of the robust loss
+  std::vector<double> gradient;          ///< of the objective by the unknowns
+  std::vector<double> rows;              ///< residuals x unknowns, row-major: -dr/d(unknown), voltages eliminated
+  std::vector<double> leverage;          ///< full, joint: what the free voltages take of every residual's variance
+  std::vector<double> state_variance;    ///< full, free voltages: of angle and ln|V|, parameters held
+  std::vector<double> state_rows;        ///< full, free voltages: 2n x unknowns, d(state)/d(unknown)
+};
+
+/// `state` is where the solve starts; from Depth::gradient on it becomes where it ended. Throws bad input where the
+/// residual formulation lacks a voltage.
+Share share_of_snapshot(const FitGrid& fit, const OperatingPoint& point, const Readings& readings,
+                        const Judgement& judgement, State& state, Depth depth);
+
+/// Bus rows and halves of the equations in the order in which they are residuals: false is P, true Q.
+std::vector<std::pair<int, bool>> equations_of(const Network& network);
 
 }  // namespace fachwerk::dpf

@@ -181,7 +181,7 @@ TEST_CASE("adjoint gradients against central differences on every small case, ev
       for (std::size_t i = 0; i < all.size(); i += 1 + all.size() / 25)
         parameters.push_back(all[i]);
     }
-    const auto gradient = adjoint_gradient(grid, problem, state, what, parameters);
+    const auto gradient = adjoint_gradient(grid, problem, state, {{what, 1}}, parameters);
     double scale = 0;
     for (const double g : gradient)
       scale = std::max(scale, std::abs(g));
