@@ -181,6 +181,88 @@ def optimisers(folder, data):
     print("%d optimisers with their schedules agree with PyTorch's within 1e-9 of the loss in 120 steps" % len(runs))
 
 
+def flow_of(case, x, start):
+    """Voltages of `case` with the reactances `x`, by the Newton solver above, from `start`."""
+    case["branch"][:, 3] = x
+    case["bus"][:, 7], case["bus"][:, 8] = start
+    vm, va, _, worst = solve(case, tol=1e-11, most=30)
+    assert worst < 1e-8
+    return vm, va
+
+
+def fit_check(folder, data):
+    """A fit of reactances with priors, by squares and by Huber's loss, against scipy's least_squares on the solver above."""
+    import h5py
+    from scipy.optimize import least_squares
+
+    random = np.random.default_rng(2)
+    sigma, snapshots = 1e-4, 3
+    truth = read_case(data + "/ieee14.m")
+    n, m = len(truth["bus"]), len(truth["branch"])
+    cases, vm, va = [], np.empty((snapshots, n)), np.empty((snapshots, n))
+    for s in range(snapshots):
+        case = read_case(data + "/ieee14.m")
+        case["bus"][:, 2:4] *= random.lognormal(0, 0.3, (n, 2))
+        vm[s], va[s] = flow_of(case, truth["branch"][:, 3], (case["bus"][:, 7], case["bus"][:, 8]))
+        cases.append(case)
+    z_vm = vm + sigma * random.normal(size=vm.shape)
+    z_va = va + np.degrees(sigma) * random.normal(size=va.shape)
+    z_vm[0, 4] += 30 * sigma
+    z_va[2, 9] -= np.degrees(20 * sigma)
+    z_vm[1, 7] = np.nan
+    start = truth["branch"][:, 3] * random.lognormal(0, 0.1, m)
+    mean, spread = truth["branch"][:, 3] * 1.1, 0.02 * truth["branch"][:, 3]
+    informed = np.arange(0, m, 3)
+
+    path = folder + "/start.h5"
+    case = read_case(data + "/ieee14.m")
+    case["branch"][:, 3] = start
+    write_case(folder + "/start.m", case)
+    subprocess.run(["dpf-import", "-q", "-f", folder + "/start.m", path], check=True)
+    with h5py.File(folder + "/measured.h5", "w") as out:
+        out["measurement/vm"], out["measurement/va"] = z_vm, z_va
+        out["measurement/vm"].attrs["sigma"], out["measurement/va"].attrs["sigma"] = sigma, np.degrees(sigma)
+        out["scenarios/load_p"] = np.array([c["bus"][:, 2] for c in cases])
+        out["scenarios/load_q"] = np.array([c["bus"][:, 3] for c in cases])
+        out["scenarios/bus"] = truth["bus"][:, 0].astype(int)
+    with open(folder + "/prior.csv", "w") as out:
+        out.write("kind,row,mean,sigma\n")
+        for k in informed:
+            out.write("x,%d,%.17g,%.17g\n" % (k + 1, mean[k], spread[k]))
+
+    def residuals(u):
+        x = start * np.exp(u)
+        rows = []
+        for s in range(snapshots):
+            a, b = flow_of(cases[s], x, (vm[s], va[s]))
+            rows += [(a - z_vm[s]) / sigma, (b - z_va[s]) / np.degrees(sigma)]
+        rows = np.concatenate(rows)
+        return np.concatenate([rows[~np.isnan(rows)], (x - mean)[informed] / spread[informed]])
+
+    def huber(z):  # of the readings alone; priors stay squares
+        rho = np.array([z, np.ones_like(z), np.zeros_like(z)])
+        far = z > 1
+        far[-len(informed) :] = False
+        rho[:, far] = 2 * np.sqrt(z[far]) - 1, z[far] ** -0.5, -0.5 * z[far] ** -1.5
+        return rho
+
+    for robust, settings in (("none", {}), ("huber", {"loss": huber, "f_scale": 1.345})):
+        peer = least_squares(residuals, np.zeros(m), xtol=1e-10, ftol=1e-12, gtol=1e-10, x_scale="jac", max_nfev=40, **settings)
+        command = ["dpf-fit", "-q", "-f", "--learn", "x", "--prior", folder + "/prior.csv", "--robust", robust, "--tol", "1e-13"]
+        subprocess.run(command + [path, folder + "/measured.h5", folder + "/fitted.h5"], check=True, stdout=subprocess.DEVNULL)
+        fitted = h5py.File(folder + "/fitted.h5")
+        chi2 = fitted["fit"].attrs["chi2"]
+        off = abs(fitted["grid/branch/x"][:] / (start * np.exp(peer.x)) - 1).max()
+        assert abs(chi2 / (2 * peer.cost) - 1) < 1e-7, "%s: chi2 %.12g, peer %.12g" % (robust, chi2, 2 * peer.cost)
+        assert off < 1e-4, "%s: reactances differ by %g" % (robust, off)
+        if robust == "none":
+            x = start * np.exp(peer.x)
+            deviation = np.sqrt(np.diag(np.linalg.inv(peer.jac.T @ peer.jac))) * x
+            off_sigma = abs(fitted["fit/sigma"][:] / deviation - 1).max()
+            assert off_sigma < 1e-3, "standard deviations differ by %g" % off_sigma
+        print("fit with %s loss and %d priors: chi2 %.6f, reactances within %.1e" % (robust, len(informed), chi2, off))
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "solve":
         vm, va, iterations, worst = solve(read_case(sys.argv[2]))
@@ -190,5 +272,7 @@ if __name__ == "__main__":
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
-            optimisers(folder, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data"))
-            cross_check(folder, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data"))
+            data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data")
+            optimisers(folder, data)
+            cross_check(folder, data)
+            fit_check(folder, data)

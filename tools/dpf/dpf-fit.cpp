@@ -94,8 +94,8 @@ void check_gradient(const Options& options, cli::Session& session, const dpf::Lo
 
 // What is differentiated by what, in every scenario.
 struct Derivatives {
-  dpf::Functional what;                    ///< empty: no gradient
-  std::vector<dpf::Parameter> by;          ///< of the gradient
+  dpf::Functional what;                      ///< empty: no gradient
+  std::vector<dpf::Parameter> by;            ///< of the gradient
   std::vector<dpf::Parameter> sensitive_to;  ///< of the voltages; empty: none
 };
 struct ScenarioDerivatives {
@@ -148,7 +148,8 @@ ScenarioDerivatives derivatives_of(const Derivatives& wanted, const dpf::Grid& g
     return some;
   };
   std::vector<std::size_t> places;
-  if (!out.gradient.empty() && std::ranges::all_of(wanted.what, [&](const auto& w) { return visible(network, w.first); })) {
+  if (!out.gradient.empty() &&
+      std::ranges::all_of(wanted.what, [&](const auto& w) { return visible(network, w.first); })) {
     out.observed = dpf::observe(grid, problem, solution.state, wanted.what);
     out.gradient.assign(wanted.by.size(), 0.0);
     const auto values = dpf::adjoint_gradient(grid, problem, solution.state, wanted.what, acting(wanted.by, places));
@@ -191,8 +192,8 @@ class DerivativeWriter {
     }
     if (!wanted.sensitive_to.empty()) {
       dpf::write_parameters(file, grid, wanted.sensitive_to, "/sensitivity");
-      for (const auto& [name, units] : {std::pair{"vm", "pu over unit of the parameter"},
-                                        std::pair{"va", "deg over unit of the parameter"}})
+      for (const auto& [name, units] :
+           {std::pair{"vm", "pu over unit of the parameter"}, std::pair{"va", "deg over unit of the parameter"}})
         create(std::string("/sensitivity/") + name, {wanted.sensitive_to.size(), grid.bus.size()}, {"parameter", "bus"},
                units, "derivative of the voltage by the parameter");
     }
@@ -288,8 +289,7 @@ void gradient(const Options& options, cli::Session& session, dpf::LoadedGrid& in
     wanted.by = parameters_of(kinds, grid, network);
   }
   if (!options.sensitivity.empty()) wanted.sensitive_to = parameters_of(sensitive, grid, network);
-  if (wanted.by.empty() && wanted.sensitive_to.empty())
-    throw usage_error("--learn: the grid has no such parameter");
+  if (wanted.by.empty() && wanted.sensitive_to.empty()) throw usage_error("--learn: the grid has no such parameter");
   h5::Output file = h5::Output::create(options.output, session.force);
   file.stamp(session, "power-case", input.file ? &*input.file : nullptr);
   dpf::write_grid(file, grid);
@@ -508,7 +508,10 @@ int main(int argc, char** argv) {
             "what is done with normalised residuals above the threshold",
             {.choices = {"report", "remove"}}},
            {"--bad-data-threshold", &options.threshold, "see --bad-data", {.minimum = 0}},
-           {"--plot", &options.plot, "picture of fitted over start with error bars, .png or .svg", {.value_name = "FILE"}},
+           {"--plot",
+            &options.plot,
+            "picture of fitted over start with error bars, .png or .svg",
+            {.value_name = "FILE"}},
            {"--plot-residuals",
             &options.residual_plot,
             "picture of the distribution of the normalised residuals",

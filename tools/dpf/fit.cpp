@@ -21,7 +21,8 @@ void check_formulation(const std::vector<Parameter>& parameters, const FitOption
   if (std::ranges::any_of(parameters, [](const Parameter& p) { return p.kind == ParameterKind::set_point; }))
     throw usage_error("set-points are learnt in the output formulation alone");
   if (options.judgement.free_voltages && options.judgement.formulation == Formulation::residual && !parameters.empty())
-    throw usage_error("voltages are learnt alone in the residual formulation: they fulfil the equations of any parameters");
+    throw usage_error(
+        "voltages are learnt alone in the residual formulation: they fulfil the equations of any parameters");
 }
 
 // Boxes by unknown, in its coordinate; a common factor must keep all of its parameters inside theirs.
@@ -38,8 +39,7 @@ std::vector<Box> boxes_of(const Fitter& fitter, const std::vector<Parameter>& pa
         if (unknown.logarithmic && start < 0) std::swap(low, high);  // the factor is what moves
         const auto inside = [&](double value) { return !unknown.logarithmic || value / start > 0; };
         if (inside(low)) out[u].low = std::max(out[u].low, fitter.coordinate(u, i, low));
-        if (!inside(high))
-          throw usage_error("--bounds: {} cannot become {} by a factor", name(bound.kind), high);
+        if (!inside(high)) throw usage_error("--bounds: {} cannot become {} by a factor", name(bound.kind), high);
         out[u].high = std::min(out[u].high, fitter.coordinate(u, i, high));
       }
     if (out[u].low > out[u].high)
@@ -200,14 +200,15 @@ FitResult fit(const Grid& grid, const std::vector<OperatingPoint>& points, const
   FitResult out;
   for (const Parameter& p : parameters)
     out.start.push_back(get(grid, p));
-  std::vector<double> at = fitter.start();
-  for (std::size_t u = 0; u < at.size(); ++u)
-    at[u] = std::clamp(at[u], boxes[u].low, boxes[u].high);
+  std::vector<double> start = fitter.start();
+  for (std::size_t u = 0; u < start.size(); ++u)
+    start[u] = std::clamp(start[u], boxes[u].low, boxes[u].high);
   std::vector<Residual> removed, residuals;
   for (;;) {
     Normal normal;
-    const Minimum minimum = minimise(fitter, options, at, normal, boxes);
-    at = minimum.at;
+    // Every time from the start: bad data may have driven parameters to where they matter no more.
+    const Minimum minimum = minimise(fitter, options, start, normal, boxes);
+    const std::vector<double>& at = minimum.at;
     out.iterations += minimum.iterations;
     out.converged = minimum.converged;
     fitter.move(at);

@@ -53,14 +53,14 @@ struct FitResult {
   int iterations = 0;
   bool converged = false;
   std::vector<Residual> residuals;
-  std::vector<State> states;                      ///< of the snapshots
+  std::vector<State> states;                     ///< of the snapshots
   std::vector<std::vector<double>> state_sigma;  ///< free voltages: of angle and ln|V| by node
 };
 
 /// Least squares (or a robust loss) over all snapshots. r, x and slack weights move in logarithms. With lm, directions
-/// whose eigenvalue is below 1e-10 of the largest are left at the start and reported. Throws method_failed if a snapshot
-/// cannot be solved at the start, usage_error for set-points, slack weights or distributed slack in another than the
-/// output formulation.
+/// whose eigenvalue is below 1e-10 of the largest are left at the start and reported. Throws method_failed if a
+/// snapshot cannot be solved at the start, usage_error for set-points, slack weights or distributed slack in another
+/// than the output formulation.
 FitResult fit(const Grid& grid, const std::vector<OperatingPoint>& points, const std::vector<Readings>& measured,
               const std::vector<Parameter>& parameters, const FitOptions& options);
 

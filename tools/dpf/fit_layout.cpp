@@ -68,16 +68,14 @@ std::vector<double> sigmas_of(const h5::Node& file, const std::string& path, std
     return out;
   }
   const double sigma = file.number(path, "sigma").value_or(otherwise);
-  if (!(sigma > 0))
-    throw bad_input("{}:{}: the attribute sigma must be positive, found {}", file.name(), path, sigma);
+  if (!(sigma > 0)) throw bad_input("{}:{}: the attribute sigma must be positive, found {}", file.name(), path, sigma);
   return std::vector<double>(snapshots * width, sigma);
 }
 
 }  // namespace
 
 std::string label(const Grid& grid, const Parameter& p) {
-  if (of_branch(p.kind))
-    return fmt::format("{} {}-{}", name(p.kind), grid.branch.from[p.row], grid.branch.to[p.row]);
+  if (of_branch(p.kind)) return fmt::format("{} {}-{}", name(p.kind), grid.branch.from[p.row], grid.branch.to[p.row]);
   return fmt::format("{} {}", name(p.kind), of_generator(p.kind) ? grid.gen.bus[p.row] : grid.bus.id[p.row]);
 }
 
@@ -215,7 +213,8 @@ std::vector<Prior> read_priors(const std::string& path, const Grid& grid, const 
     known_kind(table.names[k].substr(0, table.names[k].find(' ')), path, k);
     if (number == 1) out.push_back({named.find(table.names[k])->second, table.mean[k], table.sigma[k]});
   }
-  if (out.empty() && count > 0) throw bad_input("{}: none of its {} priors is about a parameter that is learnt", path, count);
+  if (out.empty() && count > 0)
+    throw bad_input("{}: none of its {} priors is about a parameter that is learnt", path, count);
   return out;
 }
 
@@ -238,9 +237,8 @@ std::vector<int> read_groups(const LoadedGrid& input, const std::vector<std::str
       for (const std::int64_t entry : input.file->column<std::int64_t>(path))
         entries.push_back(entry < 0 ? "" : std::to_string(entry));
     }
-    const std::map<std::string, std::size_t> sizes = {{"bus", input.grid.bus.size()},
-                                                      {"branch", input.grid.branch.size()},
-                                                      {"gen", input.grid.gen.size()}};
+    const std::map<std::string, std::size_t> sizes = {
+        {"bus", input.grid.bus.size()}, {"branch", input.grid.branch.size()}, {"gen", input.grid.gen.size()}};
     std::string fitting;
     int fits = 0;
     for (const auto& [candidate, size] : sizes)
@@ -289,9 +287,10 @@ Functional weighted(const std::string& path, const LoadedGrid& input, const Netw
     const std::string of = file.text(path, "of").value_or(path.substr(path.rfind('/') + 1));
     const Quantity* quantity = quantity_of(of);
     if (quantity == nullptr)
-      throw bad_input("{}:{}: expected the name, or the attribute of, to be vm, va, pf, qf, pt, qt, if, it, p, q or "
-                      "loading, found \"{}\"",
-                      file.name(), path, of);
+      throw bad_input(
+          "{}:{}: expected the name, or the attribute of, to be vm, va, pf, qf, pt, qt, if, it, p, q or "
+          "loading, found \"{}\"",
+          file.name(), path, of);
     add_weights(file, path, *quantity, input.grid, network, out);
   } else {
     for (const auto& child : file.children(path))
@@ -365,7 +364,8 @@ void write_residuals(h5::Output& file, const Grid& grid, const std::vector<Resid
                .long_name = "residual over its own standard deviation, NaN: nothing checks it",
                .dims = {"observation"}});
   file.strings("/fit/observations", names, {.long_name = "observation and its element", .dims = {"observation"}});
-  file.column("/fit/snapshot", snapshots, {.long_name = "snapshot of the observation, from 0", .dims = {"observation"}});
+  file.column("/fit/snapshot", snapshots,
+              {.long_name = "snapshot of the observation, from 0", .dims = {"observation"}});
   file.column("/fit/removed", removed, {.long_name = "1: left out as bad data", .dims = {"observation"}});
 }
 

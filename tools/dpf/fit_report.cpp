@@ -50,7 +50,8 @@ void summarise_fit(cli::Session& session, const Grid& grid, const std::vector<Pa
   summary.add("largest normalised residual", worst);
   summary.add(fmt::format("residuals above {}", threshold),
               count([&](const Residual& r) { return !r.removed && std::abs(r.normalised) > threshold; }));
-  summary.add("unchecked observations", count([](const Residual& r) { return !r.equation && std::isnan(r.normalised); }));
+  summary.add("unchecked observations",
+              count([](const Residual& r) { return !r.equation && std::isnan(r.normalised); }));
   summary.add("removed as bad data", removed);
   if (auto table = bad_data(grid, result, threshold); !table.rows.empty()) summary.add(std::move(table));
   if (parameters.empty()) return;
@@ -106,8 +107,14 @@ void plot_residuals(const std::string& path, bool force, const Grid& grid, const
     normal.y.push_back(static_cast<double>(values.size()) * width * std::exp(-x * x / 2) /
                        std::sqrt(2 * std::numbers::pi));
   }
-  figure.histogram = histogram;
-  figure.series.push_back(std::move(normal));
+  // As an outline, so that the curve is seen.
+  plot::Series outline{.name = "observations"};
+  for (std::size_t k = 0; k < histogram.counts.size(); ++k)
+    for (const double edge : {0., 1.}) {
+      outline.x.push_back(histogram.low + (static_cast<double>(k) + edge) * width);
+      outline.y.push_back(histogram.counts[k]);
+    }
+  figure.series = {std::move(outline), std::move(normal)};
   plot::save(figure, path, force);
 }
 

@@ -116,7 +116,8 @@ void Fitter::each_wave(Depth depth, const std::function<void(std::size_t, std::v
   for (std::size_t first = 0; first < points_.size(); first += wave) {
     std::vector<Share> shares(std::min(wave, points_.size() - first));
     compute::parallel_tasks(shares.size(), [&](std::size_t s) {
-      shares[s] = share_of_snapshot(now, points_[first + s], readings_[first + s], judgement_, states_[first + s], depth);
+      shares[s] =
+          share_of_snapshot(now, points_[first + s], readings_[first + s], judgement_, states_[first + s], depth);
     });
     use(first, shares);
   }

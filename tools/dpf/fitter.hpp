@@ -16,8 +16,8 @@ struct Prior {
 
 class Fitter {
  public:
-  /// `prior`: standard deviation of every unknown's coordinate about its start, 0: none. `group`, by parameter: those of one number move by a common factor, -1 alone; empty: all alone. Everything but
-  /// `group` must outlive it.
+  /// `prior`: standard deviation of every unknown's coordinate about its start, 0: none. `group`, by parameter: those
+  /// of one number move by a common factor, -1 alone; empty: all alone. Everything but `group` must outlive it.
   Fitter(const Grid& grid, bool distributed_slack, const std::vector<OperatingPoint>& points,
          std::vector<Readings> readings, const Judgement& judgement, const std::vector<Parameter>& parameters,
          const std::vector<int>& group, double prior, const std::vector<Prior>& priors);

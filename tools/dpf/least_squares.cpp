@@ -171,10 +171,12 @@ std::vector<double> bounded_step(const Normal& normal, const NormalSolver& free_
 // Work in units of `size`.
 struct Scaled {
   const Objective& objective;
+  const std::vector<Box>& boxes;
   std::vector<double> size;
 
-  Scaled(const Objective& f, const MinimiserOptions& options, std::size_t n) : objective(f), size(options.size) {
-    if (size.empty()) size.assign(n, 1.0);
+  Scaled(const Objective& f, const std::vector<Box>& limits, const MinimiserOptions& options)
+      : objective(f), boxes(limits), size(options.size) {
+    if (size.empty()) size.assign(limits.size(), 1.0);
   }
   bool evaluate(const std::vector<double>& y, double& value, std::vector<double>& gradient) const {
     if (!objective(unscaled(y), value, gradient) || !std::isfinite(value)) return false;
@@ -182,9 +184,12 @@ struct Scaled {
       gradient[i] *= size[i];
     return true;
   }
+  /// What is at a bound comes out at the bound, not beside it by rounding.
   std::vector<double> unscaled(std::vector<double> y) const {
     for (std::size_t i = 0; i < y.size(); ++i)
-      y[i] *= size[i];
+      y[i] = y[i] == boxes[i].low / size[i]    ? boxes[i].low
+             : y[i] == boxes[i].high / size[i] ? boxes[i].high
+                                               : clamped(y[i] * size[i], boxes[i]);
     return y;
   }
   std::vector<double> scaled(std::vector<double> x) const {
@@ -192,10 +197,11 @@ struct Scaled {
       x[i] /= size[i];
     return x;
   }
-  std::vector<Box> scaled(std::vector<Box> boxes) const {
+  std::vector<Box> scaled_boxes() const {
+    std::vector<Box> out;
     for (std::size_t i = 0; i < boxes.size(); ++i)
-      boxes[i] = {boxes[i].low / size[i], boxes[i].high / size[i]};
-    return boxes;
+      out.push_back({boxes[i].low / size[i], boxes[i].high / size[i]});
+    return out;
   }
 };
 
@@ -251,6 +257,19 @@ class Memory {
   std::deque<Pair> pairs_;
 };
 
+// What the quadratic model promises for a move.
+double predicted_gain(const Normal& normal, const std::vector<double>& from, const std::vector<double>& to) {
+  const std::size_t size = from.size();
+  double sum = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    double product = 0;
+    for (std::size_t k = 0; k < size; ++k)
+      product += normal.matrix[i * size + k] * (to[k] - from[k]);
+    sum += (to[i] - from[i]) * (2 * normal.rhs[i] - product);
+  }
+  return sum;
+}
+
 }  // namespace
 
 Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>&)>& assemble,
@@ -258,11 +277,12 @@ Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>
                             const MinimiserOptions& options) {
   Minimum out{std::move(start)};
   std::vector<char> frozen = frozen_at(out.at, normal.rhs, boxes);
-  std::optional<NormalSolver> solver(std::in_place, normal, frozen);
-  double mu = 0;  // Gauss-Newton first
+  std::optional<NormalSolver> solver;
+  double mu = 0, growth = 2;  // Gauss-Newton first
   int quiet = 0;
   while (out.iterations < options.max_iterations) {
     ++out.iterations;
+    if (!solver) solver.emplace(normal, frozen);
     const std::vector<double> step = bounded_step(normal, *solver, out.at, boxes, frozen, mu, options.most);
     std::vector<double> trial = out.at;
     double relative = 0;
@@ -270,22 +290,34 @@ Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>
       trial[u] = clamped(out.at[u] + step[u], boxes[u]);
       relative = std::max(relative, std::abs(trial[u] - out.at[u]) / (options.size.empty() ? 1 : options.size[u]));
     }
-    Normal next = assemble(trial);
+    // A step that was cut unknown by unknown need not go downhill: then it is not tried.
+    const double promised = predicted_gain(normal, out.at, trial);
+    Normal next{.solved = false};
+    if (promised > 0 || relative < 1e-9) next = assemble(trial);
     if (next.solved && (next.objective <= normal.objective || relative < 1e-9)) {
-      const double gain = normal.objective - next.objective;
-      quiet = gain <= options.tolerance * normal.objective || relative < 1e-12 ? quiet + 1 : 0;
+      const double gain = normal.objective - next.objective, quality = gain / promised;
+      // Long steps along a flat valley may gain little for a while.
+      const bool small = gain <= options.tolerance * normal.objective && (relative < 1e-2 || quiet > 0);
+      quiet = small || relative < 1e-12 ? quiet + 1 : 0;
       out.at = trial;
       normal = std::move(next);
       frozen = frozen_at(out.at, normal.rhs, boxes);
-      solver.emplace(normal, frozen);
-      mu = mu < 1e-8 ? 0 : mu / 10;
+      solver.reset();
+      // Nielsen's rule: less damping where the quadratic model was right, more where it was not.
+      mu *= std::clamp(1 - std::pow(2 * quality - 1, 3), 1. / 3, 2.0);
+      growth = 2;
+      if (mu < 1e-8 || !std::isfinite(mu)) mu = 0;
       // Perfect data go on until the rounding floor is reached.
       if (quiet >= 1 && (normal.objective > 1e-12 * options.scale || relative < 1e-12 || quiet >= 3)) {
         out.converged = true;
         break;
       }
+    } else if (next.solved && normal.objective < 1e-12 * options.scale) {
+      out.converged = true;  // nothing but rounding is left
+      break;
     } else {
-      mu = mu == 0 ? 1e-6 : mu * 10;
+      mu = mu == 0 ? 1e-6 : mu * growth;
+      growth *= 2;
       if (mu > 1e3) {
         out.converged = relative < 1e-6 || normal.objective < 1e-12 * options.scale;
         break;
@@ -297,8 +329,8 @@ Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>
 
 Minimum projected_lbfgs(const Objective& objective, std::vector<double> start, const std::vector<Box>& boxes,
                         const MinimiserOptions& options) {
-  const Scaled f(objective, options, start.size());
-  const std::vector<Box> box = f.scaled(boxes);
+  const Scaled f(objective, boxes, options);
+  const std::vector<Box> box = f.scaled_boxes();
   std::vector<double> y = f.scaled(std::move(start)), gradient;
   Minimum out;
   double value = 0;
@@ -361,8 +393,8 @@ Minimum projected_lbfgs(const Objective& objective, std::vector<double> start, c
 Minimum projected_adam(const Objective& objective, std::vector<double> start, const std::vector<Box>& boxes,
                        const MinimiserOptions& options) {
   constexpr double beta1 = 0.9, beta2 = 0.999;
-  const Scaled f(objective, options, start.size());
-  const std::vector<Box> box = f.scaled(boxes);
+  const Scaled f(objective, boxes, options);
+  const std::vector<Box> box = f.scaled_boxes();
   std::vector<double> y = f.scaled(std::move(start)), gradient, m(y.size(), 0.0), v(y.size(), 0.0), best = y;
   double rate = 0.02, lowest = std::numeric_limits<double>::infinity(), decay1 = 1, decay2 = 1;
   Minimum out;

@@ -14,7 +14,7 @@ struct Box {
 
 /// A^T A and A^T r at a point of objective r^T r. Not solved: the point has no value.
 struct Normal {
-  std::vector<double> matrix, rhs;
+  std::vector<double> matrix = {}, rhs = {};
   double objective = 0;
   bool solved = true;
 };
@@ -53,10 +53,10 @@ struct Minimum {
 
 struct MinimiserOptions {
   int max_iterations = 100;
-  double tolerance = 1e-10;         ///< of the relative change of the objective
-  double scale = 1;                 ///< objective below 1e-12 of this is rounding
-  std::vector<double> most = {};    ///< by unknown: longest step, Levenberg-Marquardt alone; empty: any
-  std::vector<double> size = {};    ///< by unknown: the unit in which steps are judged and L-BFGS and Adam work; empty: 1
+  double tolerance = 1e-10;       ///< of the relative change of the objective
+  double scale = 1;               ///< objective below 1e-12 of this is rounding
+  std::vector<double> most = {};  ///< by unknown: longest step, Levenberg-Marquardt alone; empty: any
+  std::vector<double> size = {};  ///< by unknown: the unit in which steps are judged and L-BFGS and Adam work; empty: 1
 };
 
 /// What lies at a bound and would go beyond it with a step along `downhill`.

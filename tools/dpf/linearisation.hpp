@@ -24,16 +24,17 @@ class Linearisation {
 
   /// In: right-hand side by equation. Out: change of the state. `columns` of them side by side, row-major.
   void solve(std::span<double> x, std::size_t columns = 1) const;
-  /// In: derivative of a scalar by the state (that by fixed unknowns is not looked at). Out: multipliers mu by equation,
-  /// so that d(scalar) = mu^T d(right-hand side). Refined where the residual exceeds 1e-10 of the right-hand side.
+  /// In: derivative of a scalar by the state (that by fixed unknowns is not looked at). Out: multipliers mu by
+  /// equation, so that d(scalar) = mu^T d(right-hand side). Refined where the residual exceeds 1e-10 of the right-hand
+  /// side.
   void solve_transposed(std::span<double> mu) const;
 
  private:
   struct Border {
     int reference;
-    double weight;                             ///< w_r
+    double weight;                                    ///< w_r
     std::vector<std::pair<std::size_t, double>> row;  ///< c: P of the reference by the unknowns
-    double pivot;                              ///< w_r - c z
+    double pivot;                                     ///< w_r - c z
   };
   void border(const State& state);
   double residual(std::span<const double> mu, std::span<const double> rhs, std::span<double> left) const;

@@ -220,8 +220,7 @@ void specify(const Draft& draft, Network& network) {
   }
   network.node_of_gen.assign(grid.gen.size(), -1);
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
-    if (draft.gen_on[g] && draft.live[draft.gen_bus[g]])
-      network.node_of_gen[g] = network.node_of_bus[draft.gen_bus[g]];
+    if (draft.gen_on[g] && draft.live[draft.gen_bus[g]]) network.node_of_gen[g] = network.node_of_bus[draft.gen_bus[g]];
   specify_injections(network, grid);
   for (std::size_t k = 0; k < n; ++k)
     if (network.type[k] != NodeType::pq) network.vm[k] = network.set_point[k];

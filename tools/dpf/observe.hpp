@@ -30,8 +30,8 @@ double observe_direct(const Grid& grid, const Problem& problem, const State& sta
 using Functional = std::vector<std::pair<Observation, double>>;
 double observe(const Grid& grid, const Problem& problem, const State& state, const Functional& what);
 
-/// d(functional)/dp of a solved flow for all parameters by one transposed solve (adjoint): dl/dp = partial - mu^T dF/dp,
-/// J^T mu = dl/dx. Units of the observation over those of the parameter.
+/// d(functional)/dp of a solved flow for all parameters by one transposed solve (adjoint): dl/dp = partial - mu^T
+/// dF/dp, J^T mu = dl/dx. Units of the observation over those of the parameter.
 std::vector<double> adjoint_gradient(const Grid& grid, const Problem& problem, const State& state,
                                      const Functional& what, const std::vector<Parameter>& parameters);
 

@@ -75,7 +75,8 @@ bool logarithmic(ParameterKind kind) {
 }
 
 void make_explicit(Grid& grid, const std::vector<ParameterKind>& kinds, bool distributed_slack) {
-  if (grid.bus.zip.empty() && std::ranges::any_of(kinds, is_share)) grid.bus.zip.assign(grid.bus.size(), constant_power);
+  if (grid.bus.zip.empty() && std::ranges::any_of(kinds, is_share))
+    grid.bus.zip.assign(grid.bus.size(), constant_power);
   if (!distributed_slack || std::ranges::any_of(grid.gen.apf, [](double a) { return a > 0; })) return;
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
     grid.gen.apf[g] = std::isfinite(grid.gen.pmax[g]) ? std::max(0.0, grid.gen.pmax[g] - grid.gen.pg[g]) : 0;
@@ -111,10 +112,10 @@ BranchAdmittance admittance_derivative(const Branches& branch, const Parameter& 
 }
 
 std::string name(ParameterKind kind) {
-  static constexpr const char* names[] = {"r",         "x",           "b",       "g",         "tap",
-                                          "shift",     "gs",          "bs",      "load_p",    "load_q",
-                                          "p_power",   "p_current",   "p_impedance", "q_power", "q_current",
-                                          "q_impedance", "gen_p",     "set_point", "slack_weight"};
+  static constexpr const char* names[] = {"r",           "x",         "b",           "g",           "tap",
+                                          "shift",       "gs",        "bs",          "load_p",      "load_q",
+                                          "p_power",     "p_current", "p_impedance", "q_power",     "q_current",
+                                          "q_impedance", "gen_p",     "set_point",   "slack_weight"};
   return names[static_cast<int>(kind)];
 }
 

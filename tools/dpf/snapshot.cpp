@@ -93,7 +93,8 @@ class Snapshot {
   // by the voltages and G those by the parameters, what is left for the parameters are the rows
   // G - K (K^T K)^-1 K^T G: their normal matrix is the Schur complement G^T G - G^T K (K^T K)^-1 K^T G.
   Share joint(State& state, Depth depth) {
-    State at = judgement_.free_voltages && judgement_.formulation == Formulation::joint ? state : with_set_points(state);
+    State at =
+        judgement_.free_voltages && judgement_.formulation == Formulation::joint ? state : with_set_points(state);
     if (equations_only()) at = measured_where_possible(at);
     NormalEquations normal(network_.pattern);
     Share out;
@@ -129,8 +130,7 @@ class Snapshot {
     return k % 2 == 0 ? network_.type[k / 2] != NodeType::reference : network_.type[k / 2] == NodeType::pq;
   }
   bool is_free(std::size_t k) const {
-    return is_equation(k) ||
-           (k % 2 == 1 && judgement_.free_voltages && judgement_.formulation == Formulation::joint);
+    return is_equation(k) || (k % 2 == 1 && judgement_.free_voltages && judgement_.formulation == Formulation::joint);
   }
   bool equations_only() const { return judgement_.formulation == Formulation::residual; }
 
@@ -161,9 +161,8 @@ class Snapshot {
     }
     for (std::size_t i = 0; i < grid_.bus.size(); ++i)
       if (const int k = network_.node_of_bus[i]; k >= 0 && (!known[2 * k] || !known[2 * k + 1]))
-        throw bad_input(
-            "the residual formulation needs vm and va of every bus in every snapshot, and bus {} lacks one",
-            grid_.bus.id[i])
+        throw bad_input("the residual formulation needs vm and va of every bus in every snapshot, and bus {} lacks one",
+                        grid_.bus.id[i])
             .with_hint("--formulation output or joint");
     return state;
   }
@@ -281,9 +280,8 @@ class Snapshot {
       const Reading& reading = readings_[o];
       double* row = out.rows.data() + first + o * unknowns();
       for (const std::size_t i : touching(reading.what))
-        row[fit_.unknown_of[i]] += scale(i) *
-                                   observe_direct(grid_, problem_, at, reading.what, fit_.parameters[i]) /
-                                   reading.sigma;
+        row[fit_.unknown_of[i]] +=
+            scale(i) * observe_direct(grid_, problem_, at, reading.what, fit_.parameters[i]) / reading.sigma;
       if (sensitivity.empty()) continue;
       for (const auto& [k, value] : derivative(at, reading.what, 1 / reading.sigma))
         for (std::size_t u = 0; u < unknowns(); ++u)
@@ -353,17 +351,21 @@ class Snapshot {
   bool minimise(NormalEquations& normal, State& at) const {
     std::vector<double> rhs, dx(2 * n_), next_rhs;
     double objective = joint_equations(normal, at, rhs), mu = 0;
-    for (int iteration = 0; iteration < 100 && mu < 1e6; ++iteration) {
+    int idle = 0;  // steps of robust losses get small slowly
+    double gain = objective;
+    for (int iteration = 0; iteration < 300 && mu < 1e6; ++iteration) {
       if (!std::isfinite(objective) || !normal.factor(mu)) return false;
       normal.solve(rhs, dx);
       double largest = 0;
       for (const double x : dx)
         largest = std::max(largest, std::abs(x));
-      if (largest < 1e-12) return normal.factor(0);
+      if (largest < 1e-12 || idle >= 3) return normal.factor(0);
       State moved = at;
       apply_step(moved, dx);
       const double next = joint_equations(normal, moved, next_rhs);
       if (next <= objective * (1 + 1e-12)) {
+        gain = objective - next;
+        idle = gain <= 1e-14 * objective && largest < 1e-7 ? idle + 1 : 0;
         at = std::move(moved);
         objective = next;
         rhs.swap(next_rhs);
@@ -374,7 +376,7 @@ class Snapshot {
         mu = mu == 0 ? 1e-6 : mu * 10;
       }
     }
-    return false;
+    return gain <= 1e-6 * objective && normal.factor(0);
   }
 
   std::vector<double> transposed_product(const std::vector<Block>& a, std::span<const double> f, double factor) const {
@@ -402,8 +404,7 @@ class Snapshot {
       for (int s = pattern.start[k / 2]; s < pattern.start[k / 2 + 1]; ++s)
         for (std::size_t half = 0; half < 2; ++half)
           if (const double value = a[s][2 * (k % 2) + half]; value != 0)
-            row.emplace_back(2 * static_cast<std::size_t>(pattern.column[s]) + half,
-                             value / judgement_.mismatch_sigma);
+            row.emplace_back(2 * static_cast<std::size_t>(pattern.column[s]) + half, value / judgement_.mismatch_sigma);
       rows.push_back(std::move(row));
     }
     for (std::size_t o = 0; o < readings_.size() && !equations_only(); ++o)

@@ -49,9 +49,9 @@ struct FitGrid {
   const std::vector<Parameter>& parameters;
   const std::vector<double>& start;
   const std::vector<Unknown>& unknowns;
-  const std::vector<std::size_t>& unknown_of;               ///< by parameter
-  const std::vector<std::vector<std::size_t>>& on_branch;   ///< parameters of every branch row
-  const std::vector<std::vector<std::size_t>>& at_node;     ///< branch and shunt parameters that touch a node
+  const std::vector<std::size_t>& unknown_of;              ///< by parameter
+  const std::vector<std::vector<std::size_t>>& on_branch;  ///< parameters of every branch row
+  const std::vector<std::vector<std::size_t>>& at_node;    ///< branch and shunt parameters that touch a node
 };
 
 /// What is computed of a snapshot; each includes those before it but for the gradient.
