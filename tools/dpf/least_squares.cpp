@@ -139,7 +139,8 @@ std::vector<char> frozen_at(const std::vector<double>& at, const std::vector<dou
 
 namespace {
 
-// A damped step inside the boxes: what would leave its box is put on the bound, and the others are solved for again.
+// A damped step inside the boxes and not longer than `most`: what would go beyond is put on the edge, and the others
+// are solved for again. Without that a cut step need not go downhill.
 std::vector<double> bounded_step(const Normal& normal, const NormalSolver& free_solver, const std::vector<double>& at,
                                  const std::vector<Box>& boxes, std::vector<char> fixed, double damping,
                                  const std::vector<double>& most) {
@@ -152,8 +153,8 @@ std::vector<double> bounded_step(const Normal& normal, const NormalSolver& free_
         step[u] = moved[u];
         continue;
       }
-      if (!most.empty()) step[u] = std::clamp(step[u], -most[u], most[u]);
-      const double target = clamped(at[u] + step[u], boxes[u]);
+      const double reach = most.empty() ? std::numeric_limits<double>::infinity() : most[u];
+      const double target = clamped(at[u] + std::clamp(step[u], -reach, reach), boxes[u]);
       if (target == at[u] + step[u]) continue;
       fixed[u] = 1;
       moved[u] = target - at[u];
@@ -296,9 +297,7 @@ Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>
     if (promised > 0 || relative < 1e-9) next = assemble(trial);
     if (next.solved && (next.objective <= normal.objective || relative < 1e-9)) {
       const double gain = normal.objective - next.objective, quality = gain / promised;
-      // Long steps along a flat valley may gain little for a while.
-      const bool small = gain <= options.tolerance * normal.objective && (relative < 1e-2 || quiet > 0);
-      quiet = small || relative < 1e-12 ? quiet + 1 : 0;
+      quiet = gain <= options.tolerance * normal.objective || relative < 1e-12 ? quiet + 1 : 0;
       out.at = trial;
       normal = std::move(next);
       frozen = frozen_at(out.at, normal.rhs, boxes);
@@ -307,8 +306,10 @@ Minimum levenberg_marquardt(const std::function<Normal(const std::vector<double>
       mu *= std::clamp(1 - std::pow(2 * quality - 1, 3), 1. / 3, 2.0);
       growth = 2;
       if (mu < 1e-8 || !std::isfinite(mu)) mu = 0;
-      // Perfect data go on until the rounding floor is reached.
-      if (quiet >= 1 && (normal.objective > 1e-12 * options.scale || relative < 1e-12 || quiet >= 3)) {
+      // Long steps along a flat valley may gain little for a while; perfect data go on until the rounding floor is
+      // reached.
+      const bool soon = relative < 1e-12 || (relative < 1e-2 && normal.objective > 1e-12 * options.scale);
+      if (quiet >= (soon ? 1 : 3)) {
         out.converged = true;
         break;
       }
