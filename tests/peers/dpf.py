@@ -246,8 +246,11 @@ def fit_check(folder, data):
         rho[:, far] = 2 * np.sqrt(z[far]) - 1, z[far] ** -0.5, -0.5 * z[far] ** -1.5
         return rho
 
+    at = np.zeros(m)
     for robust, settings in (("none", {}), ("huber", {"loss": huber, "f_scale": 1.345})):
-        peer = least_squares(residuals, np.zeros(m), xtol=1e-10, ftol=1e-12, gtol=1e-10, x_scale="jac", max_nfev=40, **settings)
+        settings.update(xtol=1e-10, ftol=1e-12, gtol=1e-10, bounds=(-1, 1), max_nfev=60)
+        peer = least_squares(residuals, at, x_scale="jac", **settings)
+        at = peer.x
         command = ["dpf-fit", "-q", "-f", "--learn", "x", "--prior", folder + "/prior.csv", "--robust", robust, "--tol", "1e-13"]
         subprocess.run(command + [path, folder + "/measured.h5", folder + "/fitted.h5"], check=True, stdout=subprocess.DEVNULL)
         fitted = h5py.File(folder + "/fitted.h5")

@@ -22,11 +22,11 @@ TEST_CASE("all kinds of measurement, noise-free: r, x, b and taps of IEEE 14 are
 }
 
 TEST_CASE("noise-free identification on other grids") {
+  const std::initializer_list<ParameterKind> both = {ParameterKind::r, ParameterKind::x}, one = {ParameterKind::x};
   for (const std::string name : {"case30", "case57", "case118"}) {
     if (!has_shared(name + ".m")) return;
     CAPTURE(name);
-    const Experiment e =
-        experiment(shared(name), 16, 0, 3, {ParameterKind::r, ParameterKind::x}, {.spread = .1, .error = .1});
+    const Experiment e = experiment(shared(name), 8, 0, 3, name == "case118" ? one : both, {.spread = .1, .error = .1});
     const FitResult result = fit(e.start, e.points, e.measured, e.parameters, {});
     double worst = 0;
     long flagged = 0;
@@ -66,7 +66,7 @@ TEST_CASE("magnitudes alone: a few per cent, and standard deviations that say so
   CHECK(static_cast<double>(inside) / static_cast<double>(all) > .85);
 }
 
-TEST_CASE("three optimisers, one minimum: free, within bounds; with priors and with a robust loss L-BFGS") {
+TEST_CASE("three optimisers, one minimum: free; within bounds, with priors and with a robust loss L-BFGS") {
   const Experiment e = experiment(ieee14(), 3, 1e-4, 4, {ParameterKind::x}, {.spread = .3, .flows = true});
   FitOptions plain, bounded, informed, robust;
   bounded.bounds = {{ParameterKind::x, 1e-3, .2}};
@@ -84,7 +84,7 @@ TEST_CASE("three optimisers, one minimum: free, within bounds; with priors and w
     const FitResult lbfgs = fit(e.start, e.points, e.measured, e.parameters, options);
     options.optimiser = FitOptimiser::adam;
     options.max_iterations = 20000;
-    const FitResult adam = setting < 2 ? fit(e.start, e.points, e.measured, e.parameters, options) : lbfgs;
+    const FitResult adam = setting == 0 ? fit(e.start, e.points, e.measured, e.parameters, options) : lbfgs;
     MESSAGE("chi2: lm " << lm.chi2 << " in " << lm.iterations << ", lbfgs " << lbfgs.chi2 << " in " << lbfgs.iterations
                         << ", adam " << adam.chi2 << " in " << adam.iterations);
     for (const FitResult* other : {&lbfgs, &adam}) {
