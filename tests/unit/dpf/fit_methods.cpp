@@ -22,11 +22,11 @@ TEST_CASE("all kinds of measurement, noise-free: r, x, b and taps of IEEE 14 are
 }
 
 TEST_CASE("noise-free identification on other grids") {
-  const std::initializer_list<ParameterKind> both = {ParameterKind::r, ParameterKind::x}, one = {ParameterKind::x};
-  for (const std::string name : {"case30", "case57", "case118"}) {
+  for (const std::string name : {"case30", "case57"}) {
     if (!has_shared(name + ".m")) return;
     CAPTURE(name);
-    const Experiment e = experiment(shared(name), 8, 0, 3, name == "case118" ? one : both, {.spread = .1, .error = .1});
+    const Experiment e =
+        experiment(shared(name), 8, 0, 3, {ParameterKind::r, ParameterKind::x}, {.spread = .1, .error = .1});
     const FitResult result = fit(e.start, e.points, e.measured, e.parameters, {});
     double worst = 0;
     long flagged = 0;
