@@ -1,5 +1,6 @@
 // Fits with every kind of measurement and parameter, optimisers, priors, bad data, state estimation.
 #include "experiment.hpp"
+#include "least_squares.hpp"
 
 using namespace fachwerk::dpf;
 using namespace cases;
@@ -41,6 +42,23 @@ TEST_CASE("noise-free identification on other grids") {
     CHECK(worst < 1e-6);
     CHECK(flagged * 5 < static_cast<long>(e.parameters.size()));
   }
+}
+
+TEST_CASE("Levenberg-Marquardt with a minimum at infinity: the others are solved for beside the longest step") {
+  // exp(a) + b = -1, 2 b = 1: the best a is minus infinity, then b = .2 and the squares are 1.8.
+  const auto assemble = [](const std::vector<double>& at) {
+    const double slope = std::exp(at[0]), first = -1 - slope - at[1], second = 1 - 2 * at[1];
+    return Normal{
+        {slope * slope, slope, slope, 5}, {slope * first, first + 2 * second}, first * first + second * second};
+  };
+  const std::vector<double> start = {0, 0};
+  Normal normal = assemble(start);
+  const Minimum found = levenberg_marquardt(assemble, start, normal, std::vector<Box>(2),
+                                            {.most = {1, std::numeric_limits<double>::infinity()}});
+  CHECK(found.converged);
+  CHECK(found.iterations < 40);
+  CHECK(std::abs(found.at[1] - .2) < 1e-6);
+  CHECK(std::abs(normal.objective - 1.8) < 1e-6);
 }
 
 TEST_CASE("magnitudes alone: a few per cent, and standard deviations that say so") {
