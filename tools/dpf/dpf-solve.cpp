@@ -416,7 +416,7 @@ class ScenarioWriter {
     dpf::write_header(file_, header);
     source.write_labels(file_);
     file_.commit();
-    if (!options_.plot.empty()) dpf::plot_envelope(options_.plot, session.force, input.grid, envelope);
+    if (!options_.plot.empty()) dpf::plot_envelope(options_.plot, session.force, input.grid, envelope, source.time());
   }
 
   dpf::ResultHeader header;

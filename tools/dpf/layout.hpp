@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ class ScenarioSource {
   static std::optional<ScenarioSource> in(const h5::Node& file, const Grid& grid, const std::string& area);
 
   std::size_t count() const { return count_; }
+  std::span<const double> time() const { return time_; }  ///< s, of every scenario; empty where the file has none
   const ChangeTable* changes() const { return changes_ ? &*changes_ : nullptr; }
   /// Reads scenarios [first, first + count) into memory; `point` may be called for them, from any thread.
   void load(std::size_t first, std::size_t count);

@@ -114,14 +114,17 @@ void plot_convergence(const std::string& path, bool force, const Grid& grid, con
 }
 
 void plot_envelope(const std::string& path, bool force, const Grid& grid,
-                   const std::array<std::vector<double>, 3>& envelope) {
+                   const std::array<std::vector<double>, 3>& envelope, std::span<const double> time) {
   plot::Figure figure;
   figure.title = fmt::format("{}: voltages over the scenarios", grid.name);
-  figure.x_label = "scenario";
+  figure.x_label = time.empty() ? "scenario" : plot::label("time", "h");
+  std::vector<double> hours(time.begin(), time.end());
+  for (double& t : hours)
+    t /= 3600;
   figure.y_label = plot::label("voltage", "pu");
   static constexpr const char* names[] = {"lowest", "mean", "highest"};
   for (std::size_t k = 0; k < 3; ++k)
-    figure.series.push_back({.name = names[k], .y = envelope[k]});
+    figure.series.push_back({.name = names[k], .x = hours, .y = envelope[k]});
   plot::save(figure, path, force);
 }
 

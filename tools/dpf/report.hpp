@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,8 @@ void summarise_scenarios(cli::Session& session, const ResultHeader& header);
 void plot_profile(const std::string& path, bool force, const Grid& grid, const Flows& result);
 /// Largest mismatch and relative mismatch before every step.
 void plot_convergence(const std::string& path, bool force, const Grid& grid, const std::vector<Iteration>& trace);
-/// Lowest, mean and highest voltage over the scenarios.
+/// Lowest, mean and highest voltage over the scenarios, or over their time (s) where they have one.
 void plot_envelope(const std::string& path, bool force, const Grid& grid,
-                   const std::array<std::vector<double>, 3>& envelope);
+                   const std::array<std::vector<double>, 3>& envelope, std::span<const double> time);
 
 }  // namespace fachwerk::dpf
