@@ -60,6 +60,13 @@ Handle creating_groups() {
   return list;
 }
 
+/// Closes a dataset or file. Small arrays are held back until then: false where they cannot be written.
+bool closes(Handle& handle, herr_t (*close)(hid_t)) {
+  const hid_t id = handle.get();
+  handle.release();
+  return close(id) >= 0;
+}
+
 bool is_special(const std::string& path) {
   std::error_code ignored;
   const auto status = fs::status(path, ignored);
@@ -139,7 +146,11 @@ void Output::commit() {
     throw io_error("{}: cannot be written: {}", name_, why);
   }
   if (image_) return send_image();
-  file_.reset();
+  if (!closes(file_, H5Fclose)) {
+    const std::string why = reason();
+    discard();
+    throw io_error("{}: cannot be written: {}", name_, why);
+  }
   if (together_)
     together_->on_first([this] { publish(); });
   else
@@ -227,13 +238,14 @@ std::optional<Output::Place> Output::place(const std::string& path) const {
 
 void Output::write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values,
                         hid_t type) {
-  const Handle dataset = open_dataset(*this, path);
+  Handle dataset = open_dataset(*this, path);
   const Handle file_space = select(dataset.get(), offset, length);
   const Handle memory_space = offset.empty() ? Handle(H5Scopy(file_space.get()), H5Sclose) : simple_space(length);
   if (H5Sget_simple_extent_npoints(memory_space.get()) == 0 && !together_) return;
   if (!together_ && write_chunks(dataset.get(), offset, length, values, type)) return;
   const hid_t transfer = together_ ? together_->transfer.get() : H5P_DEFAULT;
-  if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer, values) < 0)
+  if (H5Dwrite(dataset.get(), type, memory_space.get(), file_space.get(), transfer, values) < 0 ||
+      !closes(dataset, H5Dclose))
     throw io_error("{}:{}: cannot be written: {}", name_, path, reason());
 }
 

@@ -262,10 +262,8 @@ void FastEngine<Real>::form_series(int ss) {
                 static_cast<std::ptrdiff_t>(p.centre_bin_) * grid.fftpad;
 }
 
-/// F half a bin above `count` bins from `begin` on, and its sum. With the phase of the data's middle as origin a signal
-/// there has the same value in both neighbours; their sum is the spectrum of the data times a window, 2 cos(pi (t -
-/// middle) / nfft), at the half-bin, and half_weights_ are those of windowed amplitude functions. For N = nfft it is
-/// (X_k - X_k+1) / sqrt 2 of the spectrum itself.
+/// F half a bin above `count` bins from `begin` on, and its sum: the two neighbours with the middle of the data as
+/// origin (half_bin_window).
 template <class Real>
 double FastEngine<Real>::between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const {
   const auto& p = *plan_;
@@ -291,21 +289,19 @@ double FastEngine<Real>::between_bins(std::size_t begin, std::size_t count, std:
 template <class Real>
 AntennaSums EnginePlan<Real>::windowed_sums(const SkyPoint& point) const {
   const auto& band = observation_->band;
-  const double middle = static_cast<double>(band.N - 1) / 2;
   AntennaSums all;
   for (const auto& d : detectors_) {
     const auto modulation = d.modulation.at(point.sky.sin_d, point.sky.cos_d);
+    AntennaSums sums;
     for (std::size_t i = 0; i < band.N; ++i) {
       if (d.data[i] == 0) continue;
       const double c = static_cast<double>(d.cos_sidereal[i]), s = static_cast<double>(d.sin_sidereal[i]);
       double a, b;
       modulation.evaluate(point.sky.cos_a * c + point.sky.sin_a * s, point.sky.sin_a * c - point.sky.cos_a * s, a, b);
-      const double window = std::cos(pi * (static_cast<double>(i) - middle) / static_cast<double>(band.nfft));
-      const double w = 4 * window * window * d.weight;
-      all.A += w * a * a;
-      all.B += w * b * b;
-      all.C += w * a * b;
+      const double window = half_bin_window(band, static_cast<double>(i));
+      sums.add(window * a, window * b);
     }
+    all.add(sums, d.weight);
   }
   return all;
 }

@@ -26,6 +26,17 @@ enum class Peaks {
 /// Noise-weighted sums over samples and detectors of a^2, b^2 and ab.
 struct AntennaSums {
   double A = 0, B = 0, C = 0;
+
+  void add(double a, double b) {
+    A += a * a;
+    B += b * b;
+    C += a * b;
+  }
+  void add(const AntennaSums& other, double weight) {
+    A += weight * other.A;
+    B += weight * other.B;
+    C += weight * other.C;
+  }
 };
 
 /// F = waa |Fa|^2 + wbb |Fb|^2 + wab Re(Fa Fb*).

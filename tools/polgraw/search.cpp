@@ -67,8 +67,7 @@ PlainEngine::PlainEngine(const Observation& observation, const SearchSettings& s
     : observation_(observation),
       settings_(settings),
       bins_(search_bins(observation.band, observation.grid.fftpad, settings)),
-      blocks_(normalisation_blocks(bins_.hi - bins_.lo, settings.nav, settings.drop_remainder)),
-      F_(bins_.hi - bins_.lo) {
+      blocks_(normalisation_blocks(bins_.hi - bins_.lo, settings.nav, settings.drop_remainder)) {
   const auto& band = observation.band;
   const std::size_t total = band.nfft * static_cast<std::size_t>(observation.grid.fftpad);
   plans_.reset(new Plans{
@@ -86,7 +85,7 @@ PlainEngine::PlainEngine(const Observation& observation, const SearchSettings& s
 
 void PlainEngine::set_sky(const SkyPoint& point) {
   point_ = point;
-  sums_ = {};
+  sums_ = half_sums_ = {};
   const auto& band = observation_.band;
   const std::size_t N = band.N;
   const double oms = band.oms();
@@ -97,20 +96,21 @@ void PlainEngine::set_sky(const SkyPoint& point) {
     auto& out = resampled_[d];
     barycentric_shift(detector.ephemeris, point.sky.direction(), band.dt, settings_.einstein_in_axes, out.shift);
     amplitude_functions(modulation_[d], point.sky.alpha, point.sky.delta, detector.ephemeris.phir, band.dt, a, b);
-    AntennaSums sums;
+    AntennaSums sums, half_sums;
     for (std::size_t i = 0; i < N; ++i) {
       if (settings_.mask_gaps && detector.x[i] == 0) a[i] = b[i] = 0;
-      sums.A += a[i] * a[i];
-      sums.B += b[i] * b[i];
-      sums.C += a[i] * b[i];
+      sums.add(a[i], b[i]);
+      if (settings_.interbin) {
+        const double window = half_bin_window(band, static_cast<double>(i));
+        half_sums.add(window * a[i], window * b[i]);
+      }
       const double phase = point.het0 * static_cast<double>(i) + oms * out.shift[i];
       const std::complex<double> demodulated = detector.x[i] * std::complex<double>(std::cos(phase), -std::sin(phase));
       ya[i] = a[i] * demodulated;
       yb[i] = b[i] * demodulated;
     }
-    sums_.A += sums.A / detector.sigma2;
-    sums_.B += sums.B / detector.sigma2;
-    sums_.C += sums.C / detector.sigma2;
+    sums_.add(sums, 1 / detector.sigma2);
+    half_sums_.add(half_sums, 1 / detector.sigma2);
     const double origin = settings_.common_shift ? resampled_[0].shift[0] : out.shift[0];
     for (std::size_t i = 0; i < N; ++i)
       delay[i] = out.shift[i] - origin;
@@ -127,10 +127,13 @@ void PlainEngine::set_sky(const SkyPoint& point) {
 void PlainEngine::adopt(const PlainEngine& other) {
   resampled_ = other.resampled_;
   sums_ = other.sums_;
+  half_sums_ = other.half_sums_;
   point_ = other.point_;
 }
 
-const std::vector<double>& PlainEngine::f_statistic(int ss) {
+/// F in the searched bins, or half a bin above each.
+std::vector<double> PlainEngine::f_of_bins(int ss, bool half) {
+  const auto& band = observation_.band;
   auto& [resampler, transform, Xa, Xb] = *plans_;
   const double het1 = spindown_offset(observation_.grid, ss, point_);
   const double s = spindown_of(observation_.grid, ss, point_), s2 = point_.second.s2;
@@ -143,19 +146,32 @@ const std::vector<double>& PlainEngine::f_statistic(int ss) {
       // After resampling, i counts barycentric time from shift_0 on: s (i + shift_0)^2 without its constant. The
       // original uses each sample's own shift, which counts the delay twice.
       const double shift = settings_.common_shift ? origin : series.shift[i];
-      const double phase = het1 * t + s * (t * t + 2 * t * shift) + s2 * t * t * (t + 3 * shift);
-      const std::complex<double> turn(std::cos(phase), -std::sin(phase));
+      double phase = het1 * t + s * (t * t + 2 * t * shift) + s2 * t * t * (t + 3 * shift);
+      if (half) phase += pi * t / static_cast<double>(band.nfft);
+      const double window = half ? half_bin_window(band, t) : 1;
+      const std::complex<double> turn(window * std::cos(phase), -window * std::sin(phase));
       Xa[i] += series.a[i] * turn;
       Xb[i] += series.b[i] * turn;
     }
   }
   transform.forward(Xa, Xa);
   transform.forward(Xb, Xb);
-  const auto w = f_weights(sums_, settings_.form);
+  const auto w = f_weights(half ? half_sums_ : sums_, settings_.form);
+  std::vector<double> F;
   for (std::size_t k = bins_.lo; k < bins_.hi; ++k)
-    F_[k - bins_.lo] = w.aa * std::norm(Xa[k]) + w.bb * std::norm(Xb[k]) +
-                       w.ab * (Xa[k].real() * Xb[k].real() + Xa[k].imag() * Xb[k].imag());
-  normalise(F_, blocks_, settings_.norm);
+    F.push_back(w.aa * std::norm(Xa[k]) + w.bb * std::norm(Xb[k]) +
+                w.ab * (Xa[k].real() * Xb[k].real() + Xa[k].imag() * Xb[k].imag()));
+  normalise(F, blocks_, settings_.norm);
+  return F;
+}
+
+const std::vector<double>& PlainEngine::f_statistic(int ss) {
+  F_ = f_of_bins(ss, false);
+  if (!settings_.interbin) return F_;
+  const auto whole = std::move(F_), half = f_of_bins(ss, true);
+  F_.clear();
+  for (std::size_t k = 0; k < whole.size(); ++k)
+    F_.insert(F_.end(), {whole[k], half[k]});
   return F_;
 }
 
@@ -181,7 +197,8 @@ void collect_triggers(const Observation& observation, const SearchSettings& sett
                       std::span<const double> F, const Exclusions& exclusions, std::vector<Trigger>& out) {
   const auto bins = search_bins(observation.band, observation.grid.fftpad, settings);
   for (const auto& peak : find_peaks(F, settings.threshold, settings.peaks)) {
-    const auto trigger = make_trigger(observation, point, ss, static_cast<double>(bins.lo + peak.bin), peak.F);
+    const double bin = static_cast<double>(peak.bin) / (settings.interbin ? 2 : 1);
+    const auto trigger = make_trigger(observation, point, ss, static_cast<double>(bins.lo) + bin, peak.F);
     if (!exclusions.rejects(trigger.omega)) out.push_back(trigger);
   }
 }

@@ -36,7 +36,7 @@ struct SearchSettings {
   bool drop_remainder = false;    ///< the original's error: bins after the last whole block stay raw
   bool einstein_in_axes = false;  ///< shift = n.(r + einstein (1,1,1)), the original's ephemeris
   bool refine_times = true;       ///< second step of the inversion t + delay(t) = i
-  bool interbin = false;          ///< F between the bins too (fast form, fftpad 1)
+  bool interbin = false;          ///< F between the bins too (plain and fast form, fftpad 1)
   bool keep_tail = true;          ///< the resampled series is as much longer than N as the delay grows
   int interpolation_pad = 2;      ///< plain form: oversampling before the spline
   compute::fft::Planner planner = compute::fft::Planner::measure;
@@ -73,7 +73,8 @@ class PlainEngine {
   void set_sky(const SkyPoint& point);
   void move_to(const SkyPoint& point) { point_ = point; }  ///< another second spindown at the same sky position
   void adopt(const PlainEngine& other);                    ///< the sky point of another engine
-  /// F in the searched bins for spindown number ss of the current sky point, normalised.
+  /// F in the searched bins for spindown number ss of the current sky point, normalised; with interbinning each
+  /// followed by the value half a bin above.
   const std::vector<double>& f_statistic(int ss);
   const AntennaSums& sums() const { return sums_; }
 
@@ -82,6 +83,7 @@ class PlainEngine {
     std::vector<std::complex<double>> a, b;
     std::vector<double> shift;
   };
+  std::vector<double> f_of_bins(int ss, bool half);
   const Observation& observation_;
   SearchSettings settings_;
   Bins bins_;
@@ -91,9 +93,16 @@ class PlainEngine {
   std::shared_ptr<Plans> plans_;
   std::vector<Resampled> resampled_;
   SkyPoint point_;
-  AntennaSums sums_;
+  AntennaSums sums_, half_sums_;
   std::vector<double> F_;
 };
+
+/// The window of half-bins (Poghosyan et al. 2015, interbinning): half a bin above bin k F is that of the data times 2
+/// cos(pi (t - (N - 1) / 2) / nfft), whose transform there is the sum of X_k and X_k+1 with the middle of the data as
+/// origin. For N = nfft that is (X_k - X_k+1) / sqrt 2 but for its scale.
+inline double half_bin_window(const Band& band, double t) {
+  return 2 * std::cos(pi * (t - static_cast<double>(band.N - 1) / 2) / static_cast<double>(band.nfft));
+}
 
 /// How many samples more than N the resampled series has: the most by which a delay can grow in the frame, as far as
 /// the transform has room. Without them the last samples of data are lost wherever the detector moves away from the

@@ -168,36 +168,65 @@ TEST_CASE("200 injections: recovered next to where they are, and the grid loses 
   for (auto& series : silent_frame.detectors)
     series.x.clear();
   FarmSource source{o, {}};
-  const auto triggers_of = [&](const Injection& signal, const SearchSettings& settings, int noise) {
+  // Neighbours in the lattice are at most two covering radii apart in the grid's metric, 2 sqrt(1 - c0) = 1 here.
+  const auto within = [&](const SignalPoint& found, const SignalPoint& signal) {
+    return grid_distance(o, found, signal) <= 1;
+  };
+  // Whether some frequency at a grid point is within: the square of the distance is a parabola in omega.
+  const auto reaches = [&](const SkyPoint& point, int ss, const SignalPoint& signal) {
+    const double h = 1 / static_cast<double>(o.band.N);
+    const auto square = [&](double step) {
+      return std::pow(
+          grid_distance(o, {signal.omega + step, spindown_of(o.grid, ss, point), point.sky.delta, point.sky.alpha},
+                        signal),
+          2);
+    };
+    const double middle = square(0), up = square(h), down = square(-h);
+    return middle - std::pow(up - down, 2) / (8 * (up + down - 2 * middle)) <= 1;
+  };
+  // All grid points next to the signal, or those that can be within a cell of it.
+  const auto tasks_of = [&](const SignalPoint& signal, bool all) {
+    Selection selection;
+    selection.range = range_around(o, signal.omega, signal.s, make_sky(signal.alpha, signal.delta), 2);
+    selection.range_spindowns = true;
+    const auto tasks = make_tasks(o, selection, 0);
+    if (all) return tasks;
+    std::vector<Task> near;
+    for (const auto& task : tasks)
+      for (int ss = task.spindowns.lo; ss <= task.spindowns.hi; ++ss) {
+        if (!reaches(task_point(o, task), ss, signal)) continue;
+        if (near.empty() || near.back().hemisphere != task.hemisphere || near.back().mm != task.mm ||
+            near.back().nn != task.nn) {
+          near.push_back(task);
+          near.back().spindowns.lo = ss;
+        }
+        near.back().spindowns.hi = ss;
+      }
+    return near;
+  };
+  const auto triggers_of = [&](const Injection& signal, const SearchSettings& settings, int noise, bool all) {
     for (std::size_t k = 0; k < 2; ++k) {
       auto& series = source.observation.detectors[k];
       series.x = signal_series(series, o.band, signal, false);
       if (noise >= 0) add_noise(series.x, 1, static_cast<std::uint64_t>(noise), 1, static_cast<std::uint32_t>(k));
     }
-    Selection selection;
-    selection.range =
-        range_around(o, signal.point.omega, signal.point.s, make_sky(signal.point.alpha, signal.point.delta), 2);
-    selection.range_spindowns = true;
     FarmSettings farm;
     farm.search = settings;
     farm.threads = fachwerk::compute::threads();
-    return search_frame(source, make_tasks(o, selection, 0), farm);
-  };
-  // Neighbours in the lattice are at most two covering radii apart in the grid's metric, 2 sqrt(1 - c0) = 1 here.
-  const auto within = [&](const SignalPoint& found, const SignalPoint& signal) {
-    return grid_distance(o, found, signal) <= 1;
+    return search_frame(source, tasks_of(signal.point, all), farm);
   };
   int recovered = 0, loudest_within = 0, refined_trials = 0, refined_within = 0, ideal_within = 0, clean_trials = 0;
   double loss = 0;
   for (int trial = 0; trial < trials; ++trial) {
     auto signal = draw_signal(o.band, population, 99, static_cast<std::uint64_t>(trial));
     signal.polarisation.h0 = d / optimal_snr(silent_frame, signal);
-    const auto found = triggers_of(signal, noisy, trial);
-    const auto loudest = std::ranges::max_element(found, {}, &Trigger::snr);
-    if (loudest != found.end() && within(signal_point(*loudest), signal.point)) ++loudest_within;
+    const bool all = trial % 4 == 0;
+    const auto found = triggers_of(signal, noisy, trial, all);
     if (std::ranges::any_of(found, [&](const Trigger& t) { return within(signal_point(t), signal.point); }))
       ++recovered;
-    if (trial % 4 != 0) continue;
+    if (!all) continue;
+    const auto loudest = std::ranges::max_element(found, {}, &Trigger::snr);
+    if (loudest != found.end() && within(signal_point(*loudest), signal.point)) ++loudest_within;
     // The summits of the loudest clusters, and the one of the signal itself.
     const std::vector<int> sources(found.size());
     const Observation* const frame = &source.observation;
@@ -222,7 +251,7 @@ TEST_CASE("200 injections: recovered next to where they are, and the grid loses 
     if (trial % 8 != 0) continue;
     ++clean_trials;
     double F = 0;  // without noise it is d^2/2 at the signal's own point
-    for (const auto& t : triggers_of(signal, clean, -1))
+    for (const auto& t : triggers_of(signal, clean, -1, false))
       F = std::max(F, 2 + t.snr * t.snr / 2);
     loss += 1 - std::sqrt(2 * F) / d;
   }
@@ -230,11 +259,11 @@ TEST_CASE("200 injections: recovered next to where they are, and the grid loses 
   // The highest summit of F itself lies on a side lobe, some sidereal days^-1 away, in one signal of eight at this
   // strength: the signal's power there is r d^2, and noise turns the order round with probability Phi(-d sqrt(1 - r) /
   // 2) for each of them. Nothing that looks at F alone does better; the refined search is to be as good as that.
-  MESSAGE("of " << trials << " signals " << recovered << " have a trigger within a cell, " << loudest_within
-                << " their loudest; of " << refined_trials << " " << refined_within << " have their loudest candidate, "
+  MESSAGE("of " << trials << " signals " << recovered << " have a trigger within a cell; of " << refined_trials << " "
+                << loudest_within << " their loudest, " << refined_within << " have their loudest candidate, "
                 << ideal_within << " the highest summit of F itself; mean loss of rho " << loss);
   CHECK(recovered >= 0.99 * trials);
   CHECK(refined_within >= ideal_within - 0.02 * refined_trials);
-  CHECK(refined_within * trials >= loudest_within * refined_trials);
+  CHECK(refined_within >= loudest_within);
   CHECK(loss <= 0.075);
 }

@@ -12,51 +12,9 @@
 #include "inject.hpp"
 #include "lattice.hpp"
 #include "shared_frame.hpp"
+#include "short_frame.hpp"
 
 using namespace fachwerk::polgraw;
-
-namespace {
-
-/// Half a day of noise with a gap, from two detectors.
-Observation short_frame() {
-  Observation o;
-  o.band = make_band(20.171875, 2, 20000);
-  for (const char* name : {"H1", "L1"}) {
-    Series s;
-    s.site = *find_site(name);
-    s.x.assign(o.band.N, 0);
-    add_noise(s.x, 1, 5, 1, name[0] == 'H' ? 0U : 1U);
-    std::fill(s.x.begin() + 3000, s.x.begin() + 4500, 0.0);
-    s.sigma2 = noise_variance(s.x);
-    s.ephemeris = make_ephemeris(s.site, 1187008512, 2, o.band.N, TimeScales::built_in());
-    o.detectors.push_back(std::move(s));
-  }
-  return o;
-}
-
-SearchSettings quick_settings(Norm norm) {
-  SearchSettings settings;
-  settings.norm = norm;
-  settings.planner = fachwerk::compute::fft::Planner::estimate;
-  return settings;
-}
-
-/// Largest |F - direct sum| over bins a stride apart.
-template <class Engine>
-double worst_error(Engine& engine, const Observation& o, const SearchSettings& settings, const SkyPoint& point,
-                   int ss) {
-  const DirectStatistic direct(o);
-  const auto bins = search_bins(o.band, o.grid.fftpad, settings);
-  const auto F = engine.f_statistic(ss);
-  double worst = 0;
-  for (std::size_t k = 7; k < F.size(); k += 311) {
-    const auto t = make_trigger(o, point, ss, static_cast<double>(bins.lo + k), 2);
-    worst = std::max(worst, std::abs(F[k] - direct.F({t.omega, t.s, t.delta, t.alpha, t.s2})));
-  }
-  return worst;
-}
-
-}  // namespace
 
 TEST_CASE("frame lengths and searched bins are those of the published runs") {
   CHECK(frame_length(2, 2) == 86164);
@@ -255,56 +213,6 @@ TEST_CASE("the device's form finds what the fast form finds, in batches of any s
   }
 }
 
-TEST_CASE("directed search: a signal with second spindown, by every form and by the direct sum") {
-  auto o = short_frame();
-  const double n = static_cast<double>(o.band.N), step = 2 * pi / static_cast<double>(o.band.nfft);
-  o.grid = {};
-  o.grid.M = {step, 0, 0, 0, 0.3 * step, 8 / (n * n), 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
-  const Directed directed{make_sky(1.1, -0.4), true, {-0.4 * step, 9 / (n * n), 40 / (n * n * n)}};
-  o.directed = directed;
-  const auto settings = quick_settings(Norm::none);
-  const auto point = directed_point(directed, o.obliquity, 7);
-  const int ss = -6;
-  auto at = make_trigger(o, point, ss, 9000, 2);
-  CHECK(at.tt == 7);
-  CHECK(at.s2 == doctest::Approx(280 / (n * n * n)));
-  CHECK(at.s == doctest::Approx((-48 + 63) / (n * n)));
-  Injection signal{{at.omega, at.s, at.delta, at.alpha, at.s2}, {1, 0.3, 0.2, 1}};
-  signal.polarisation.h0 = 12 / optimal_snr(o, signal);
-  for (auto& series : o.detectors) {
-    const auto h = signal_series(series, o.band, signal, true);
-    for (std::size_t i = 0; i < o.band.N; ++i)
-      series.x[i] += series.x[i] == 0 ? 0 : h[i];
-  }
-  const auto plan = std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{});
-  FastEngine<double> fast(plan);
-  PlainEngine plain(o, settings);
-  fast.set_sky(point);
-  plain.set_sky(point);
-  CHECK(worst_error(fast, o, settings, point, ss) < 0.02);
-  CHECK(worst_error(plain, o, settings, point, ss) < 0.2);
-  FarmSource source{o, {}};
-  Selection selection;
-  selection.prior = {60 / (n * n), 40 / (n * n)};
-  selection.s2_min = -390 / (n * n * n);
-  selection.s2_max = 390 / (n * n * n);
-  FarmSettings farm;
-  farm.search = settings;
-  farm.search.threshold = 14;
-  const auto tasks = make_tasks(o, selection, 0);
-  CHECK(tasks.size() == 21);
-  for (const bool batched : {false, true}) {
-    farm.batched = batched;
-    const auto found = search_frame(source, tasks, farm);
-    const auto loudest = std::ranges::max_element(found, {}, &Trigger::snr);
-    REQUIRE(loudest != found.end());
-    CHECK(loudest->tt == 7);
-    CHECK(loudest->ss == -6);
-    CHECK(loudest->s2 == at.s2);
-    CHECK(std::abs(loudest->snr - 12) < 4);
-  }
-}
-
 TEST_CASE("Shapiro delay: the limb of the Sun, a quarter of the sky, and the search's forms against the direct sum") {
   constexpr double au = astronomical_unit / speed_of_light;  // s
   const Vector3 earth{au / 2, 0, 0}, sun{0, 0, 0};
@@ -350,76 +258,6 @@ TEST_CASE("Shapiro delay: the limb of the Sun, a quarter of the sky, and the sea
     CHECK(fast_with[k] - fast_without[k] == doctest::Approx(change).epsilon(0.1));
     CHECK(plain_with[k] - plain_without[k] == doctest::Approx(change).epsilon(0.1));
   }
-}
-
-TEST_CASE("interbinning: half-bins against twice the padding, the scalloping loss, and the distribution of noise") {
-  auto o = short_frame();
-  o.grid = make_grid(o, {.c0 = 0.75}).grid;
-  auto settings = quick_settings(Norm::none);
-  settings.interbin = true;
-  const auto point = *sky_point(o.grid, o.band, o.obliquity, Hemisphere::north, 0, 0);
-  const auto bins = search_bins(o.band, 1, settings);
-  const auto at = [&](double bin) { return make_trigger(o, point, 0, bin, 2); };
-  const auto search = [&] {
-    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{}));
-    engine.set_sky(point);
-    return engine.f_statistic(0);
-  };
-  for (auto& series : o.detectors)
-    std::ranges::fill(series.x, 0.0);
-  // Gaps away: the loss is that of a whole series.
-  Injection signal{{at(9000.5).omega, at(9000.5).s, at(0).delta, at(0).alpha}, {1, 0.3, 0.2, 1}};
-  auto silent = o;
-  for (auto& series : silent.detectors)
-    series.x.clear();
-  signal.polarisation.h0 = 40 / optimal_snr(silent, signal);
-  for (auto& series : o.detectors)
-    series.x = signal_series(series, o.band, signal, false);
-  const auto F = search();
-  CHECK(F.size() == 2 * (bins.hi - bins.lo));
-  const std::size_t k = 2 * (9000 - bins.lo);
-  const double whole = 40 * 40 / 2.0, x = pi * 0.5 * static_cast<double>(o.band.N) / static_cast<double>(o.band.nfft);
-  const double rho = std::sin(2 * x) / (2 * x);
-  // Bins lose 1 - sinc^2, half-bins 1 - 2 sinc^2 / (1 + rho), but for the modulation's sidebands.
-  CHECK(F[k] / whole == doctest::Approx(std::pow(std::sin(x) / x, 2)).epsilon(0.06));
-  CHECK(F[k + 1] / whole == doctest::Approx(2 * std::pow(std::sin(x) / x, 2) / (1 + rho)).epsilon(0.05));
-  CHECK(std::ranges::max_element(F) - F.begin() == static_cast<std::ptrdiff_t>(k + 1));
-  // Noise: the same distribution as in the bins, and what fftpad = 2 has between the bins.
-  double mean = 0, above = 0, n = 0, product = 0, squares = 0, other_squares = 0;
-  for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    for (std::size_t d = 0; d < 2; ++d) {
-      std::ranges::fill(o.detectors[d].x, 0.0);
-      add_noise(o.detectors[d].x, 1, seed, 9, static_cast<std::uint32_t>(d));
-      o.detectors[d].sigma2 = 1;
-    }
-    const auto noise = search();
-    for (std::size_t i = 1; i < noise.size(); i += 2) {
-      mean += noise[i];
-      above += noise[i] > 8 ? 1 : 0;
-      ++n;
-    }
-    auto padded = o;
-    padded.grid.fftpad = 2;
-    padded.grid.M[0] /= 2;
-    auto whole_bins = settings;
-    whole_bins.interbin = false;
-    if (seed > 0) continue;
-    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(padded, whole_bins, EngineSettings{}));
-    engine.set_sky(point);
-    const auto fine = engine.f_statistic(0);
-    REQUIRE(fine.size() == noise.size());
-    for (std::size_t i = 1; i < fine.size(); i += 2) {
-      product += (fine[i] - 2) * (noise[i] - 2);
-      squares += (fine[i] - 2) * (fine[i] - 2);
-      other_squares += (noise[i] - 2) * (noise[i] - 2);
-    }
-  }
-  mean /= n;
-  MESSAGE("half-bins: mean " << mean << ", above 8: " << above / n << " (" << exceedance(8)
-                             << "), correlation with fftpad 2 " << product / std::sqrt(squares * other_squares));
-  CHECK(std::abs(mean - 2) < 0.02);
-  CHECK(std::abs(above / n - exceedance(8)) < 0.15 * exceedance(8));
-  CHECK(product / std::sqrt(squares * other_squares) > 0.9);
 }
 
 TEST_CASE("line-robust statistic: a signal's odds grow with F, a line's do not") {
