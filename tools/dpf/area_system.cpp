@@ -95,7 +95,7 @@ void AreaSystem::find_neighbours() {
   for (std::size_t r = 0; r < ranks; ++r)
     for (auto* list : {&out[r], &in[r]}) {
       std::ranges::sort(*list);
-      list->erase(std::ranges::unique(*list).begin(), list->end());
+      list->erase(std::unique(list->begin(), list->end()), list->end());
     }
   for (std::size_t r = 0; r < ranks; ++r) {
     send_.insert(send_.end(), out[r].begin(), out[r].end());

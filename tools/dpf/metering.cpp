@@ -27,7 +27,7 @@ std::vector<std::vector<int>> seen_from(const Grid& grid, const Network& network
   }
   for (auto& list : out) {
     std::ranges::sort(list);
-    list.erase(std::ranges::unique(list).begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
   }
   return out;
 }

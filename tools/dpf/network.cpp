@@ -160,7 +160,7 @@ Pattern pattern_of(int nodes, const std::vector<std::pair<int, int>>& edges) {
   for (int i = 0; i < nodes; ++i) {
     auto& row = neighbours[i];
     std::ranges::sort(row);
-    row.erase(std::ranges::unique(row).begin(), row.end());
+    row.erase(std::unique(row.begin(), row.end()), row.end());
     pattern.diagonal[i] = pattern.entries() + static_cast<int>(std::ranges::lower_bound(row, i) - row.begin());
     pattern.column.insert(pattern.column.end(), row.begin(), row.end());
     pattern.start.push_back(pattern.entries());

@@ -11,7 +11,7 @@ Pattern from_rows(std::vector<std::vector<int>>& rows) {
   Pattern out;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::ranges::sort(rows[i]);
-    rows[i].erase(std::ranges::unique(rows[i]).begin(), rows[i].end());
+    rows[i].erase(std::unique(rows[i].begin(), rows[i].end()), rows[i].end());
     out.diagonal.push_back(out.entries() +
                            static_cast<int>(std::ranges::lower_bound(rows[i], static_cast<int>(i)) - rows[i].begin()));
     out.column.insert(out.column.end(), rows[i].begin(), rows[i].end());

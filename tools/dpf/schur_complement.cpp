@@ -87,7 +87,7 @@ void SchurComplement::set_up_area(int area) {
     for (int s = all.start[i]; s < all.start[i + 1]; ++s)
       if (number_[all.column[s]] >= 0) beside.push_back(all.column[s]);
   std::ranges::sort(beside);
-  beside.erase(std::ranges::unique(beside).begin(), beside.end());
+  beside.erase(std::unique(beside.begin(), beside.end()), beside.end());
   made->pivots = static_cast<int>(inside.size());
   std::vector<int> place(static_cast<std::size_t>(system.end(area) - system.begin(area)), -1);
   const auto local = [&](int node) {
@@ -166,7 +166,7 @@ void SchurComplement::set_up_boundary() {
     Pattern out;
     for (int i = 0; i < n; ++i) {
       std::ranges::sort(rows[i]);
-      rows[i].erase(std::ranges::unique(rows[i]).begin(), rows[i].end());
+      rows[i].erase(std::unique(rows[i].begin(), rows[i].end()), rows[i].end());
       out.diagonal.push_back(out.entries() + static_cast<int>(std::ranges::lower_bound(rows[i], i) - rows[i].begin()));
       out.column.insert(out.column.end(), rows[i].begin(), rows[i].end());
       out.start.push_back(out.entries());
