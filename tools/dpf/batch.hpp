@@ -44,6 +44,7 @@ enum class Path : std::uint8_t { chord = 0, nr = 1, line_search = 2, dc_start = 
 /// What a scenario changes in the base problem, by node.
 struct Specified {
   std::span<double> p, q, set_point;
+  std::span<VoltageDependence> zip = {};  ///< empty in a batch, whose scenarios share it
 };
 
 /// What a batch knows of a scenario besides its solution: views that end with the call that receives them.

@@ -25,20 +25,6 @@ bool voltage_dependent(const LoadParts& load) {
   return load.p[1] != 0 || load.p[2] != 0 || load.q[1] != 0 || load.q[2] != 0;
 }
 
-// A branch whose ends are one node, as what it draws there.
-Complex shorted(const Grid& grid, std::size_t k) {
-  const Branches& branch = grid.branch;
-  if (branch.r[k] != 0 || branch.x[k] != 0) {
-    const BranchAdmittance y = branch_admittance(branch, k);
-    return y.ff + y.ft + y.tf + y.tt;
-  }
-  if ((branch.tap[k] != 0 && branch.tap[k] != 1) || branch.shift[k] != 0)
-    throw bad_input("branch row {}: r and x are both 0 and there is a tap or a shift: its buses cannot be fused",
-                    k + 1);
-  const Complex ends = branch.end_y.empty() ? Complex(0) : branch.end_y[k][0] + branch.end_y[k][1];
-  return ends + Complex(0, branch.b[k]);
-}
-
 template <class Values, class Keep>
 void keep_rows(Values& values, const Keep& keep) {
   std::size_t kept = 0;
@@ -132,7 +118,7 @@ void fuse_buses(Grid& grid, const std::vector<std::pair<int, int>>& pairs) {
     branch.to[b] = bus.id[j];
     loop[b] = i == j;
     if (!loop[b] || branch.status[b] <= 0) continue;
-    const Complex y = shorted(grid, b) * grid.base_mva;
+    const Complex y = closed_branch_admittance(branch, b) * grid.base_mva;
     bus.gs[i] += y.real();
     bus.bs[i] += y.imag();
   }

@@ -46,6 +46,8 @@ struct Draft {
   std::vector<char> branch_on, gen_on;
   std::vector<int> fused;      // representative file row of each bus row
   std::vector<NodeType> type;  // by representative row
+  std::vector<NodeType> own;   // by bus row
+  std::vector<int> leader;     // by representative row: the first of its strongest buses, which gives the voltage
   std::vector<int> component;  // of each bus row
   std::vector<char> live;      // by bus row
   std::vector<std::string> warnings;
@@ -100,15 +102,17 @@ struct Draft {
   // A controlled bus needs a generator in service; a fused node takes the strongest type of its buses.
   void correct_types() {
     type.assign(grid.bus.size(), NodeType::pq);
+    own = type;
+    leader = fused;
     std::vector<char> has_generator(grid.bus.size(), 0);
     for (std::size_t g = 0; g < gen_on.size(); ++g)
       if (gen_on[g]) has_generator[gen_bus[g]] = 1;
     for (std::size_t i = 0; i < grid.bus.size(); ++i) {
       if (!usable(static_cast<int>(i)) || !has_generator[i]) continue;
-      const NodeType own = grid.bus.type[i] == 3   ? NodeType::reference
-                           : grid.bus.type[i] == 2 ? NodeType::pv
-                                                   : NodeType::pq;
-      type[fused[i]] = std::max(type[fused[i]], own);
+      own[i] = grid.bus.type[i] == 3 ? NodeType::reference : grid.bus.type[i] == 2 ? NodeType::pv : NodeType::pq;
+      if (own[i] <= type[fused[i]]) continue;
+      type[fused[i]] = own[i];
+      leader[fused[i]] = static_cast<int>(i);
     }
   }
 
@@ -212,15 +216,23 @@ void specify(const Draft& draft, Network& network) {
   network.vm.resize(n);
   network.va.resize(n);
   for (std::size_t k = 0; k < n; ++k) {
-    const int row = network.bus_of_node[k];
-    network.type[k] = draft.type[row];
+    network.type[k] = draft.type[network.bus_of_node[k]];
+    const int row = draft.leader[network.bus_of_node[k]];
     const bool known = std::isfinite(grid.bus.vm[row]) && std::isfinite(grid.bus.va[row]) && grid.bus.vm[row] > 0;
     network.vm[k] = known ? grid.bus.vm[row] : 1;
     network.va[k] = known ? grid.bus.va[row] * radians : 0;
   }
   network.node_of_gen.assign(grid.gen.size(), -1);
-  for (std::size_t g = 0; g < grid.gen.size(); ++g)
-    if (draft.gen_on[g] && draft.live[draft.gen_bus[g]]) network.node_of_gen[g] = network.node_of_bus[draft.gen_bus[g]];
+  network.sets_voltage.assign(grid.gen.size(), 0);
+  std::vector<int> last(n, -1);  // in-service generator at the node's strongest buses
+  for (std::size_t g = 0; g < grid.gen.size(); ++g) {
+    const int bus = draft.gen_bus[g];
+    if (!draft.gen_on[g] || !draft.live[bus]) continue;
+    const int k = network.node_of_gen[g] = network.node_of_bus[bus];
+    if (draft.own[bus] == draft.own[draft.leader[draft.fused[bus]]]) last[k] = static_cast<int>(g);
+  }
+  for (const int g : last)
+    if (g >= 0) network.sets_voltage[g] = 1;
   specify_injections(network, grid);
   for (std::size_t k = 0; k < n; ++k)
     if (network.type[k] != NodeType::pq) network.vm[k] = network.set_point[k];
@@ -235,7 +247,10 @@ void place_branches(const Draft& draft, Network& network) {
   for (std::size_t k = 0; k < m; ++k) {
     if (!draft.branch_on[k] || !draft.live[draft.bus_from[k]]) continue;
     const int f = network.node_of_bus[draft.bus_from[k]], t = network.node_of_bus[draft.bus_to[k]];
-    if (f == t) continue;  // fused
+    if (f == t) {
+      network.closed.emplace_back(static_cast<int>(k), f);
+      continue;
+    }
     network.from_of_branch[k] = f;
     network.to_of_branch[k] = t;
     network.admittance[k] = branch_admittance(draft.grid.branch, k);
@@ -264,11 +279,30 @@ BranchAdmittance branch_admittance(const Branches& branch, std::size_t row) {
   return {(series + from) / (ratio * ratio), -series / std::conj(tap), -series / tap, series + to};
 }
 
+Complex closed_branch_admittance(const Branches& branch, std::size_t row) {
+  if (branch.r[row] != 0 || branch.x[row] != 0) {
+    const BranchAdmittance y = branch_admittance(branch, row);
+    return y.ff + y.ft + y.tf + y.tt;
+  }
+  if ((branch.tap[row] != 0 && branch.tap[row] != 1) || branch.shift[row] != 0)
+    throw bad_input("branch row {}: r and x are both 0 and there is a tap or a shift: its buses cannot be fused",
+                    row + 1);
+  const Complex ends = branch.end_y.empty() ? Complex(0) : branch.end_y[row][0] + branch.end_y[row][1];
+  return ends + Complex(0, branch.b[row]);
+}
+
 int Network::unknowns() const {
   int count = 0;
   for (const NodeType t : type)
     count += t == NodeType::pq ? 2 : t == NodeType::pv ? 1 : 0;
   return count;
+}
+
+void add_dependence(const std::array<double, 6>& share, double pd, double qd, VoltageDependence& out) {
+  out.p_current += pd * share[1];
+  out.p_impedance += pd * share[2];
+  out.q_current += qd * share[4];
+  out.q_impedance += qd * share[5];
 }
 
 std::vector<int> components(int nodes, const std::vector<std::pair<int, int>>& edges) {
@@ -308,17 +342,14 @@ void specify_injections(Network& network, const Grid& grid) {
     const auto& share = grid.bus.zip[i];
     network.p[k] -= pd * share[0];
     network.q[k] -= qd * share[3];
-    network.zip[k].p_current += pd * share[1];
-    network.zip[k].p_impedance += pd * share[2];
-    network.zip[k].q_current += qd * share[4];
-    network.zip[k].q_impedance += qd * share[5];
+    add_dependence(share, pd, qd, network.zip[k]);
   }
   for (std::size_t g = 0; g < grid.gen.size(); ++g) {
     const int k = network.node_of_gen[g];
     if (k < 0) continue;
     network.p[k] += grid.gen.pg[g] / base;
     network.q[k] += grid.gen.qg[g] / base;
-    network.set_point[k] = grid.gen.vg[g];  // the last in-service row counts
+    if (network.sets_voltage[g]) network.set_point[k] = grid.gen.vg[g];
   }
 }
 
@@ -337,6 +368,8 @@ void assemble_admittance(Network& network, const Grid& grid) {
   for (std::size_t i = 0; i < grid.bus.size(); ++i)
     if (const int k = network.node_of_bus[i]; k >= 0)
       network.shunt[k] += Complex(grid.bus.gs[i], grid.bus.bs[i]) / grid.base_mva;
+  for (const auto& [k, node] : network.closed)
+    network.shunt[node] += closed_branch_admittance(grid.branch, static_cast<std::size_t>(k));
   for (std::size_t k = 0; k < network.type.size(); ++k)
     network.y[network.pattern.diagonal[k]] += network.shunt[k];
 }

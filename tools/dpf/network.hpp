@@ -27,6 +27,9 @@ struct BranchAdmittance {
   Complex ff, ft, tf, tt;
 };
 BranchAdmittance branch_admittance(const Branches& branch, std::size_t row);
+/// What a branch draws whose two ends are one node, pu: its charging, and a current round a tap. Throws bad input for r
+/// = x = 0 with a tap or a shift: such ends have different voltages.
+Complex closed_branch_admittance(const Branches& branch, std::size_t row);
 
 /// Where the four admittances of a branch are in Ybus.
 struct BranchSlots {
@@ -37,6 +40,9 @@ struct BranchSlots {
 struct VoltageDependence {
   double p_current = 0, p_impedance = 0, q_current = 0, q_impedance = 0;
 };
+
+/// Adds those parts of a load of pd + j qd pu, by its shares.
+void add_dependence(const std::array<double, 6>& share, double pd, double qd, VoltageDependence& out);
 
 /// How a network is made from a grid.
 struct NetworkOptions {
@@ -69,7 +75,9 @@ struct Network {
   // ---- file rows ----
   std::vector<int> node_of_bus;                   ///< -1: dead
   std::vector<int> node_of_gen;                   ///< -1: out of service or on a dead bus
+  std::vector<char> sets_voltage;                 ///< by generator: its set-point is that of its node
   std::vector<int> from_of_branch, to_of_branch;  ///< nodes of in-service branches, else -1
+  std::vector<std::pair<int, int>> closed;        ///< in-service branches within a fused node, and that node
   double lost_load_mw = 0;                        ///< load of dead buses
   std::vector<std::string> warnings;
 
@@ -95,7 +103,7 @@ std::vector<bool> bridges(const Network& network);
 /// Sets `p`, `q`, `zip`, `set_point` and the lost load from the grid's loads and generators.
 void specify_injections(Network& network, const Grid& grid);
 
-/// Rebuilds `y` from `admittance` and the shunts: for grids whose parameters changed.
+/// Rebuilds `y` from `admittance`, the shunts and the charging within fused nodes: for grids whose parameters changed.
 void assemble_admittance(Network& network, const Grid& grid);
 
 }  // namespace fachwerk::dpf

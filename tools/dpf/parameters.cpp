@@ -198,9 +198,7 @@ std::vector<Parameter> parameters_of(const Grid& grid, const Network& network, P
       counts = network.node_of_bus[i] >= 0 && (is_active_share(kind) ? grid.bus.pd[i] : grid.bus.qd[i]) != 0;
     } else if (kind == ParameterKind::set_point) {
       const int k = network.node_of_gen[i];
-      counts = k >= 0 && network.type[k] != NodeType::pq && network.set_point[k] == grid.gen.vg[i];
-      for (std::size_t later = i + 1; counts && later < rows; ++later)
-        counts = network.node_of_gen[later] != k;
+      counts = k >= 0 && network.type[k] != NodeType::pq && network.sets_voltage[i];
     } else {
       counts = network.node_of_bus[i] >= 0 && get(grid, p) != 0;
     }

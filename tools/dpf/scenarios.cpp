@@ -57,24 +57,33 @@ bool is_topology(const Change& change) {
 
 }  // namespace
 
+bool changes_dependence(const Grid& grid, const OperatingPoint& point) {
+  for (std::size_t i = 0; i < grid.bus.zip.size(); ++i)
+    if ((grid.bus.zip[i][0] != 1 && point.pd[i] != grid.bus.pd[i]) ||
+        (grid.bus.zip[i][3] != 1 && point.qd[i] != grid.bus.qd[i]))
+      return true;
+  return false;
+}
+
 void specify(const Grid& grid, const Network& network, const OperatingPoint& point, const Specified& out) {
+  if (out.zip.empty() && changes_dependence(grid, point))
+    throw bad_input("bus.zip: scenarios that change voltage-dependent loads are solved one by one");
   std::ranges::fill(out.p, 0.0);
   std::ranges::fill(out.q, 0.0);
+  std::ranges::fill(out.zip, VoltageDependence{});
   const double unit = 1 / grid.base_mva;
   for (std::size_t i = 0; i < grid.bus.size(); ++i)
     if (const int k = network.node_of_bus[i]; k >= 0) {
-      const bool depends = !network.zip.empty() && (grid.bus.zip[i][0] != 1 || grid.bus.zip[i][3] != 1);
-      if (depends && (point.pd[i] != grid.bus.pd[i] || point.qd[i] != grid.bus.qd[i]))
-        throw bad_input("bus {}: scenarios of a voltage-dependent load are not defined: its shares are unknown",
-                        grid.bus.id[i]);
-      out.p[k] -= point.pd[i] * unit * (depends ? grid.bus.zip[i][0] : 1);
-      out.q[k] -= point.qd[i] * unit * (depends ? grid.bus.zip[i][3] : 1);
+      const double pd = point.pd[i] * unit, qd = point.qd[i] * unit;
+      out.p[k] -= network.zip.empty() ? pd : pd * grid.bus.zip[i][0];
+      out.q[k] -= network.zip.empty() ? qd : qd * grid.bus.zip[i][3];
+      if (!out.zip.empty()) add_dependence(grid.bus.zip[i], pd, qd, out.zip[k]);
     }
   for (std::size_t g = 0; g < grid.gen.size(); ++g)
     if (const int k = network.node_of_gen[g]; k >= 0) {
       out.p[k] += point.pg[g] * unit;
       out.q[k] += grid.gen.qg[g] * unit;
-      out.set_point[k] = point.vg[g];
+      if (network.sets_voltage[g]) out.set_point[k] = point.vg[g];
     }
 }
 

@@ -16,7 +16,11 @@ struct OperatingPoint {
   explicit OperatingPoint(const Grid& grid) : pd(grid.bus.pd), qd(grid.bus.qd), pg(grid.gen.pg), vg(grid.gen.vg) {}
 };
 
-/// Node injections and set-points of an operating point.
+/// Does the point change a load that depends on the voltage? Its parts follow pd and qd, which a batch cannot.
+bool changes_dependence(const Grid& grid, const OperatingPoint& point);
+
+/// Node injections and set-points of an operating point, and voltage-dependent loads where `out` has them. Throws bad
+/// input where it has none and the point changes such a load.
 void specify(const Grid& grid, const Network& network, const OperatingPoint& point, const Specified& out);
 
 /// The grid with that operating point put in.

@@ -105,13 +105,14 @@ std::optional<Network> patched(const Grid& grid, const Network& network, const C
     out.node_of_gen[g] = -1;
     out.p[k] -= grid.gen.pg[g] / grid.base_mva;
     out.q[k] -= grid.gen.qg[g] / grid.base_mva;
-    bool controlled = false;
+    int heir = -1;
     for (std::size_t other = 0; other < grid.gen.size(); ++other)
-      if (out.node_of_gen[other] == k) {
-        controlled = true;
-        out.set_point[k] = grid.gen.vg[other];
-      }
-    if (controlled) continue;
+      if (out.node_of_gen[other] == k) heir = static_cast<int>(other);
+    if (heir >= 0 && out.sets_voltage[g]) {
+      out.sets_voltage[heir] = 1;
+      out.set_point[k] = grid.gen.vg[heir];
+    }
+    if (heir >= 0) continue;
     if (out.type[k] == NodeType::reference) return {};
     out.type[k] = NodeType::pq;
   }

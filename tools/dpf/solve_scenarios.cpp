@@ -250,17 +250,28 @@ class ScenarioSolver {
     specify(s, point);
     return point;
   }
+  // Loads that depend on the voltage are the same in all scenarios of a batch.
+  bool changes_dependence(std::size_t s) {
+    return !network_.zip.empty() && !alone(s) && dpf::changes_dependence(grid_, point_of(s));
+  }
+  Outcome solve_apart(std::size_t s) {
+    OperatingPoint& point = point_of(s);
+    return finite(point) ? desks_.mine().climb(point, batch_->base()) : nothing_;
+  }
+  static bool finite(const OperatingPoint& point) {
+    double zero = 0;
+    for (const auto* column : {&point.pd, &point.qd, &point.pg, &point.vg})
+      for (const double x : *column)
+        zero += x * 0;
+    return zero == 0;
+  }
   bool alone(std::size_t s) const { return source_.changes() != nullptr && source_.changes()->changes_topology(s); }
   Outcome solve_changed(std::size_t s) const {
     return solve_anew(source_.changes()->apply(s, grid_), network_options(options_), method_);
   }
   Outcome solve_each(std::size_t s) {
     const OperatingPoint& point = point_of(s);
-    double finite = 0;
-    for (const auto* column : {&point.pd, &point.qd, &point.pg, &point.vg})
-      for (const double x : *column)
-        finite += x * 0;
-    return finite == 0 ? desks_.mine().solve(point) : nothing_;
+    return finite(point) ? desks_.mine().solve(point) : nothing_;
   }
 
   // The paper's time series: each step from the one before.
@@ -268,7 +279,9 @@ class ScenarioSolver {
     OperatingPoint& point = point_of(s);
     Problem problem = problem_of(network_);
     std::vector<double> p(problem.p.size()), q(p.size()), set_point(problem.set_point.begin(), problem.set_point.end());
-    dpf::specify(grid_, network_, point, {p, q, set_point});
+    std::vector<VoltageDependence> zip(problem.zip.size());
+    dpf::specify(grid_, network_, point, {p, q, set_point, zip});
+    problem.zip = zip;
     problem.p = p;
     problem.q = q;
     problem.set_point = set_point;
@@ -279,17 +292,19 @@ class ScenarioSolver {
   template <class Keep>
   void solve_together(cluster::Block block, const Keep& keep) {
     const auto specify = [&](std::size_t s, const Specified& x) {
-      if (!alone(s)) dpf::specify(grid_, network_, point_of(s), x);
+      if (!alone(s) && !changes_dependence(s)) dpf::specify(grid_, network_, point_of(s), x);
     };
     const auto done = [&](std::size_t s, ScenarioResult&& result) {
       if (alone(s))
         keep(s, solve_changed(s));
+      else if (changes_dependence(s))
+        keep(s, solve_apart(s));
       else
         keep(s, desks_.mine().finish(point_of(s), std::move(result)));
     };
     bool any_alone = false;
     for (std::size_t s = block.begin; limited_ && s < block.end(); ++s)
-      any_alone = any_alone || alone(s);
+      any_alone = any_alone || alone(s) || changes_dependence(s);
     if (limited_ && !any_alone)
       return limited_->solve(block.begin, block.count,
                              {[&]() -> Desk& { return desks_.mine(); },

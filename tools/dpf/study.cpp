@@ -165,7 +165,7 @@ void Desk::put(const OperatingPoint& point) {
   changed_.bus.qd = point.qd;
   changed_.gen.pg = point.pg;
   changed_.gen.vg = point.vg;
-  specify(*grid_, network_, point, {network_.p, network_.q, network_.set_point});
+  specify(*grid_, network_, point, {network_.p, network_.q, network_.set_point, network_.zip});
 }
 
 // The same without copying.
@@ -174,6 +174,8 @@ void Desk::put_own(OperatingPoint& point) {
   changed_.bus.qd.swap(point.qd);
   changed_.gen.pg.swap(point.pg);
   changed_.gen.vg.swap(point.vg);
+  if (!network_.zip.empty())  // a point solved by itself before may have left others
+    specify(changed_, network_, OperatingPoint(changed_), {network_.p, network_.q, network_.set_point, network_.zip});
 }
 
 // Empty where the batch does not know them.
@@ -224,6 +226,11 @@ Outcome Desk::solve(const OperatingPoint& point, const State* start) {
   const LimitedSolution types{{}, limited.type, limited.p, limited.q, {}, 0, 0};
   complete(problem_of(network_, types), std::move(limited), path, {});
   return std::move(out_);
+}
+
+Outcome Desk::climb(OperatingPoint& point, const State& base) {
+  put(point);
+  return finish(point, dpf::climb(changed_, newton_, problem_of(network_), base, {.tolerance = options_.tolerance}));
 }
 
 const Outcome& Desk::finish(OperatingPoint& point, ScenarioResult&& solved) {

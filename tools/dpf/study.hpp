@@ -59,6 +59,8 @@ class Desk {
 
   /// The operating point by the chosen method, from `start` or from where the options say.
   Outcome solve(const OperatingPoint& point, const State* start = nullptr);
+  /// The same by the ladder of methods of a batch, from its base state.
+  Outcome climb(OperatingPoint& point, const State& base);
   /// Completes what a batch found: reactive limits where asked for, flows, measures. Valid until the next call.
   const Outcome& finish(OperatingPoint& point, ScenarioResult&& solved);
 

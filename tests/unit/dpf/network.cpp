@@ -6,6 +6,7 @@
 #include "cli/error.hpp"
 #include "flows.hpp"
 #include "newton.hpp"
+#include "study.hpp"
 
 using namespace fachwerk::dpf;
 
@@ -244,6 +245,84 @@ TEST_CASE("fused buses of a branch without impedance") {
   const State stiff = Newton(small).solve(problem_of(small), file_start(problem_of(small))).state;
   for (std::size_t i = 0; i < grid.bus.size(); ++i)
     CHECK(std::abs(merged.vm[network.node_of_bus[i]] - stiff.vm[small.node_of_bus[i]]) < 1e-6);
+}
+
+TEST_CASE("a fused node keeps the charging of lines beside the branch, and the voltage of its strongest bus") {
+  // Open line: 1 -z- 2 = 3 with charged branches between 2 and 3, so V2 = V1 / (1 + z y).
+  const std::string buses =
+      "function mpc = t\nmpc.baseMVA = 100;\nmpc.bus = [1 3 0 0 0 0 1 1 5 0 1 1.1 .9; 2 1 0 0 0 0 1 1 0 0 1 1.1 .9; "
+      "3 1 0 0 0 0 1 1 0 0 1 1.1 .9];\nmpc.gen = [1 0 0 9 -9 1.02 100 1 9 0];\n";
+  Grid grid = cases::from_text(buses +
+                               "mpc.branch = [1 2 .02 .1 0 0 0 0 0 0 1; 2 3 0 0 .4 0 0 0 0 0 1; "
+                               "3 2 .1 .2 .3 0 0 0 0 0 1; 2 3 .1 .2 .5 0 0 0 0 0 0; 2 3 .05 .2 0 0 0 0 1.05 0 1];\n");
+  const NetworkOptions fuse{.merge_zero_impedance = true};
+  const Network network = build_network(grid, fuse);
+  const State state = Newton(network).solve(problem_of(network), file_start(problem_of(network))).state;
+  const Complex round = 1.0 / Complex(.05, .2) * std::norm(1 - 1 / 1.05);  // current round the tap
+  const Complex v = std::polar(1.02, 5 * M_PI / 180) / (1.0 + Complex(.02, .1) * (Complex(0, .7) + round));
+  const int node = network.node_of_bus[2];
+  CHECK(std::abs(std::polar(state.vm[node], state.va[node]) - v) < 1e-10);
+  grid.branch.tap[1] = 1.1;
+  CHECK_THROWS_AS(build_network(grid, fuse), fachwerk::Error);
+
+  // The reference wins over the PV bus before it, whatever the order of the generators.
+  for (const char* generators : {"[1 0 0 9 -9 1.05 100 1 9 0; 2 0 0 9 -9 1.02 100 1 9 0]",
+                                 "[2 0 0 9 -9 1.02 100 1 9 0; 1 0 0 9 -9 1.05 100 1 9 0]"}) {
+    const Grid two = cases::from_text(
+        std::string("function mpc = t\nmpc.baseMVA = 100;\nmpc.bus = [1 2 0 0 0 0 1 1.05 3 0 1 1.1 .9; "
+                    "2 3 0 0 0 0 1 1.02 7 0 1 1.1 .9; 3 1 80 30 0 0 1 1 0 0 1 1.1 .9];\nmpc.gen = ") +
+        generators + ";\nmpc.branch = [1 2 0 0 0 0 0 0 0 0 1; 1 3 .02 .1 0 0 0 0 0 0 1];\n");
+    const Network fused = build_network(two, fuse);
+    const int k = fused.node_of_bus[0];
+    CHECK(fused.type[k] == NodeType::reference);
+    CHECK(fused.set_point[k] == 1.02);
+    CHECK(fused.vm[k] == 1.02);
+    CHECK(fused.va[k] == doctest::Approx(7 * M_PI / 180).epsilon(1e-14));
+    OperatingPoint point(two);
+    (two.gen.bus[0] == 2 ? point.vg[0] : point.vg[1]) = 1.03;
+    std::vector<double> p(2), q(2), set_point(2, 1.0);
+    specify(two, fused, point, {p, q, set_point});
+    CHECK(set_point[k] == 1.03);
+  }
+}
+
+TEST_CASE("scenarios scale every part of a voltage-dependent load") {
+  // Constant impedance: V2 = V1 / (1 + z y). Constant active current on a line without resistance at unity power
+  // factor: |V2| = cos(angle), sin(angle) = x P.
+  Grid grid = cases::from_text(two_buses(40, 15));
+  grid.bus.zip.assign(2, {0, 0, 1, 0, 0, 1});
+  const Network network = build_network(grid);
+  Desk desk(grid, network, {});
+  const auto admittance = [](double p, double q) { return std::abs(1.0 / (1.0 + Complex(.02, .1) * Complex(p, -q))); };
+  OperatingPoint& point = desk.fresh_point();
+  point.pd[1] = 80;
+  point.qd[1] = 30;
+  CHECK(changes_dependence(grid, point));
+  CHECK(std::abs(desk.solve(point).flows.vm[1] - admittance(.8, .3)) < 1e-10);
+  const State flat = flat_start(problem_of(network));
+  CHECK(std::abs(desk.climb(point, flat).flows.vm[1] - admittance(.8, .3)) < 1e-10);
+  CHECK(std::abs(desk.climb(point, flat).flows.load_mw - 80 * std::pow(admittance(.8, .3), 2)) < 1e-8);
+  std::vector<double> p(2), q(2), set_point(2, 1.0);
+  CHECK_THROWS_AS(specify(grid, network, point, {p, q, set_point}), fachwerk::Error);
+
+  // A batch's scenario on the same desk has the grid's own loads again.
+  const Problem problem = problem_of(network);
+  ScenarioResult own{Newton(network).solve(problem, flat), Path::chord};
+  own.view = {problem.p, problem.q, problem.set_point, {}, {}, {}, {}};
+  OperatingPoint& same = desk.fresh_point();
+  CHECK(!changes_dependence(grid, same));
+  const Outcome& base = desk.finish(same, std::move(own));
+  CHECK(base.solution.max_mismatch < 1e-9);
+  CHECK(std::abs(base.flows.load_mw - 40 * std::pow(admittance(.4, .15), 2)) < 1e-8);
+
+  grid.branch.r[0] = 0;
+  grid.bus.zip.assign(2, {0, 1, 0, 0, 1, 0});
+  grid.bus.qd[1] = 0;
+  const Network lossless = build_network(grid);
+  Desk other(grid, lossless, {});
+  OperatingPoint& more = other.fresh_point();
+  more.pd[1] = 300;
+  CHECK(std::abs(other.solve(more).flows.vm[1] - std::sqrt(1 - .09)) < 1e-10);
 }
 
 TEST_CASE("reactive power shared by generators of a bus") {
