@@ -81,7 +81,7 @@ bool QLimitRounds::hold(const Flows& result) {
   }
   if (mode_ == QLimits::one) {
     // MATPOWER lists the upper side first and takes the first maximum.
-    std::ranges::stable_partition(violators, &Violator::above);
+    std::stable_partition(violators.begin(), violators.end(), [](const Violator& v) { return v.above; });
     violators = {*std::ranges::max_element(violators, {}, &Violator::excess)};
   }
   for (const Violator& v : violators) {
