@@ -557,8 +557,9 @@ std::optional<plot::Figure> table_curves(const h5::Node& file) {
     if (column.is_row || !is_numeric(file.info(column.path))) continue;
     static const std::vector<std::string> leading = {"time",       "t",      "x",         "epoch", "step",
                                                      "wavelength", "energy", "frequency", "f",     "nm"};
-    const bool leads = std::find(leading.begin(), leading.end(), column.name) != leading.end();
-    if (request.x.empty() && leads && request.y.empty())
+    const bool leads = std::find(leading.begin(), leading.end(), column.name) != leading.end() && request.y.empty();
+    const bool coordinate = file.texts(column.path, "dims") == std::vector{column.name};  // the axis itself
+    if (request.x.empty() && (leads || coordinate))
       request.x = column.path;
     else if (request.y.size() < 8)
       request.y.push_back(column.path);
