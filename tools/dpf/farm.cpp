@@ -86,10 +86,6 @@ class Receiver {
   bool done_ = false;
 };
 
-}  // namespace
-
-namespace {
-
 // The blocks of one rank: its share, then what is left to whoever is free.
 class Blocks {
  public:

@@ -14,13 +14,6 @@ using namespace fachwerk::dpf;
 
 namespace {
 
-double difference(const State& a, const State& b) {
-  double worst = 0;
-  for (std::size_t i = 0; i < a.vm.size(); ++i)
-    worst = std::max({worst, std::abs(a.vm[i] - b.vm[i]), std::abs(a.va[i] - b.va[i])});
-  return worst;
-}
-
 std::vector<int> given_areas(const Grid& grid, const Network& network) {
   const std::vector<double> number(grid.bus.area.begin(), grid.bus.area.end());
   return areas_of(network, number);
@@ -38,7 +31,7 @@ AreaSolution check_areas(const Grid& grid, std::span<const int> area, AreaOption
   CAPTURE(name(options.method));
   REQUIRE(newton.status == Status::converged);
   CHECK(found.solution.status == Status::converged);
-  CHECK(difference(found.solution.state, newton.state) < 1e-9);
+  CHECK(cases::difference(found.solution.state, newton.state) < 1e-9);
   MESSAGE(grid.name << ", " << found.areas << " areas, " << name(options.method) << " (" << name(found.method)
                     << "): " << found.solution.iterations << " iterations, " << found.inner_iterations << " of GMRES, "
                     << found.boundary << " boundary nodes, " << found.factors << " factors; max|F| "
@@ -107,7 +100,7 @@ TEST_CASE("areas: copies with random ties, AA(6) on one shared factor: the itera
     CHECK(tied.solution.iterations <= alone.solution.iterations);
     std::vector<double> f(2 * problem.type.size());
     CHECK(mismatch(problem, alone.solution.state, f) < 1.1e-8);
-    CHECK(difference(alone.solution.state, tied.solution.state) < 1e-6);
+    CHECK(cases::difference(alone.solution.state, tied.solution.state) < 1e-6);
   }
 }
 

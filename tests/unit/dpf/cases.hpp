@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -10,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "matpower.hpp"
+#include "mismatch.hpp"
 #include "network.hpp"
 
 /// Cases for the tests: files of data/ (always there) and of ../shared/data/dpf (where present).
@@ -45,6 +48,14 @@ inline fachwerk::dpf::Grid shared(const std::string& name) {
 /// IEEE 14-bus grid of data/.
 inline fachwerk::dpf::Grid ieee14() {
   return from_text(text_of(std::string(FACHWERK_DATA) + "/ieee14.m"), "ieee14.m");
+}
+
+/// Largest difference of magnitudes (pu) and angles (radians).
+inline double difference(const fachwerk::dpf::State& a, const fachwerk::dpf::State& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.vm.size(); ++i)
+    worst = std::max({worst, std::abs(a.vm[i] - b.vm[i]), std::abs(a.va[i] - b.va[i])});
+  return worst;
 }
 
 }  // namespace cases

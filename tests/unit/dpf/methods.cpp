@@ -12,13 +12,6 @@ using namespace fachwerk::dpf;
 
 namespace {
 
-double difference(const State& a, const State& b) {
-  double worst = 0;
-  for (std::size_t i = 0; i < a.vm.size(); ++i)
-    worst = std::max({worst, std::abs(a.vm[i] - b.vm[i]), std::abs(a.va[i] - b.va[i])});
-  return worst;
-}
-
 struct Solved {
   Solution solution, newton;
 };
@@ -46,7 +39,7 @@ TEST_CASE("all methods agree with Newton's from a flat start") {
       CAPTURE(name(method));
       const Solved s = by(grid, method);
       CHECK(s.solution.status == Status::converged);
-      CHECK(difference(s.solution.state, s.newton.state) < 1e-7);
+      CHECK(cases::difference(s.solution.state, s.newton.state) < 1e-7);
     }
 }
 
@@ -58,7 +51,7 @@ TEST_CASE("L-BFGS with the Jacobian of the flat start: tens of evaluations, not 
     MESSAGE(name << ": " << s.solution.iterations << " steps");
     CHECK(s.solution.status == Status::converged);
     CHECK(s.solution.iterations <= most);
-    CHECK(difference(s.solution.state, s.newton.state) < 1e-7);
+    CHECK(cases::difference(s.solution.state, s.newton.state) < 1e-7);
   }
 }
 
@@ -71,7 +64,7 @@ TEST_CASE("chord from a flat start: iterations near those of the specification")
     MESSAGE(name << ": " << s.solution.iterations << " iterations");
     CHECK(s.solution.status == Status::converged);
     CHECK(s.solution.iterations <= most);
-    CHECK(difference(s.solution.state, s.newton.state) < 1e-7);
+    CHECK(cases::difference(s.solution.state, s.newton.state) < 1e-7);
   }
 }
 
@@ -81,7 +74,7 @@ TEST_CASE("backward/forward sweep: radial grids; others are refused") {
       const Solved s = by(cases::shared(name), Method::bfs);
       CAPTURE(name);
       CHECK(s.solution.status == Status::converged);
-      CHECK(difference(s.solution.state, s.newton.state) < 1e-7);
+      CHECK(cases::difference(s.solution.state, s.newton.state) < 1e-7);
     }
   CHECK_THROWS_AS(by(cases::ieee14(), Method::bfs), fachwerk::Error);
 }
@@ -96,7 +89,7 @@ TEST_CASE("backward/forward sweep with a tap, a shift, a charging, a shunt and p
       "4 3 .02 .06 .03 0 0 0 1.02 0 1];\n");
   const Solved s = by(grid, Method::bfs);
   CHECK(s.solution.status == Status::converged);
-  CHECK(difference(s.solution.state, s.newton.state) < 1e-9);
+  CHECK(cases::difference(s.solution.state, s.newton.state) < 1e-9);
 }
 
 TEST_CASE("reactive limits, smooth: a bus that no longer needs its limit controls its voltage again") {
@@ -145,7 +138,7 @@ TEST_CASE("learning-rate schedules: step and multistep by hand") {
   FirstOrderOptions multi = sgd;
   multi.schedule = Schedule::multistep;
   multi.milestones = {4, 8};
-  CHECK(difference(end(sgd), end(multi)) < 1e-15);  // the fall after step 12 comes too late for both
+  CHECK(cases::difference(end(sgd), end(multi)) < 1e-15);  // the fall after step 12 comes too late for both
   multi.milestones = {4};
-  CHECK(difference(end(sgd), end(multi)) > 1e-9);
+  CHECK(cases::difference(end(sgd), end(multi)) > 1e-9);
 }
