@@ -88,6 +88,7 @@ def attempt(ranks, resume, longest):
 
 
 kills = {"SIGKILL": 0, "SIGTERM": 0}
+late = 0
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     subprocess.run(["polgraw-inject", "--gps", "1187008512", "--days", "0.5", "--fpo", "20.171875", "--noise", "1", "--random",
@@ -100,10 +101,12 @@ with tempfile.TemporaryDirectory() as folder:
     assert rows > 20, rows
     settings = [1] + ([2, 3] if shutil.which("mpirun") else [])
     for trial in range(TRIALS * len(settings)):
-        ranks, resumed, struck = settings[trial % len(settings)], 0, 0
+        ranks, struck, before = settings[trial % len(settings)], 0, late
         while not attempt(ranks, os.path.exists("state.h5"), lasts * (1.2 if struck < 3 else 3) + (1 if ranks > 1 else 0)):
             struck += 1
-            assert not os.path.exists("cut.h5"), "an unfinished output was left"
+            if os.path.exists("cut.h5"):  # struck after the output took its name, before the process was gone
+                late += 1
+                break
             assert struck < 60, "no end"
             if os.path.exists("state.h5.rank1") and not os.path.exists("state.h5"):
                 os.rename("state.h5.rank1", "state.h5")  # rank 0 had no time to save its own
@@ -113,9 +116,9 @@ with tempfile.TemporaryDirectory() as folder:
         different = sorted(k for k in whole.keys() | cut.keys() if whole.get(k) != cut.get(k))
         assert not different, (trial, different)
         left = [name for name in os.listdir(".") if name.startswith("state")]
-        assert not left, left
+        assert not left or late > before, left
         print(f"trial {trial}: struck {struck} times, {rows} triggers the same")
         for name in os.listdir("."):
-            if name == "cut.h5" or name.endswith(".part"):
+            if name == "cut.h5" or name.startswith("state") or name.endswith(".part"):
                 os.remove(name)
-    print(f"{kills['SIGKILL']} times SIGKILL, {kills['SIGTERM']} times SIGTERM; left alone it takes {lasts:.1f} s")
+    print(f"{kills['SIGKILL']} times SIGKILL, {kills['SIGTERM']} times SIGTERM, {late} of them after the output was whole; left alone it takes {lasts:.1f} s")
