@@ -15,6 +15,22 @@ enum class Isa {
   avx512     ///< x86-64-v4: AVX-512 F, BW, CD, DQ, VL
 };
 
+/// The best unit of this CPU. In the header: it is asked for before main by code that needs nothing else of this room.
+inline Isa isa_of_processor() {
+#if defined(__x86_64__)
+  // Of the levels x86-64-v3 and v4 the features that every compiler can ask for; no processor has them without the
+  // rest.
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                    __builtin_cpu_supports("bmi2");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  return avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::baseline;
+#else
+  return Isa::baseline;
+#endif
+}
+
 std::string name(Isa isa);
 
 /// The best unit of this CPU, or the lesser one that the environment variable FACHWERK_ISA = baseline|avx2|avx512 asks

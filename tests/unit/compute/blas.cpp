@@ -1,13 +1,17 @@
 #include "compute/blas.hpp"
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <stdexcept>
+#include <string_view>
 #include <vector>
 
+#include <cblas.h>
 #include <doctest.h>
 
 #include "algebra.hpp"
+#include "compute/isa.hpp"
 
 using namespace fachwerk::compute;
 using namespace fachwerk::test;
@@ -185,4 +189,9 @@ TEST_CASE("BLAS refuses shapes that do not fit") {
   CHECK_THROWS_AS(blas::trsm(blas::Triangle::lower, a, matrix(z, 4, 4)), std::invalid_argument);
   CHECK_THROWS_AS(blas::axpy(1, x, z), std::invalid_argument);
   CHECK_THROWS_AS(blas::dot(x, z), std::invalid_argument);
+}
+
+TEST_CASE("no processor with wider vectors is left with OpenBLAS's kernels for SSE3") {
+  if (std::getenv("OPENBLAS_CORETYPE") != nullptr || isa_of_processor() == Isa::baseline) return;
+  CHECK(std::string_view(openblas_get_corename()) != "Prescott");
 }
