@@ -156,8 +156,7 @@ Selection selection_of(const SearchOptions& options, const Observation& o) {
   return selection;
 }
 
-}  // namespace
-
+/// Inputs, with lists (text files of one name a line) resolved.
 std::vector<std::string> resolve_inputs(const std::vector<std::string>& inputs) {
   std::vector<std::string> files;
   for (const auto& name : inputs) {
@@ -179,6 +178,7 @@ std::vector<std::string> resolve_inputs(const std::vector<std::string>& inputs) 
   return files;
 }
 
+/// A frame with the grid, detectors, vetoes and selection that the options ask for.
 Loaded load(const SearchOptions& options, const std::string& path, const cli::Session& session) {
   const auto file = h5::Input::open(path);
   file.require_kind({"gw-data", "polgraw-data"});
@@ -198,6 +198,7 @@ Loaded load(const SearchOptions& options, const std::string& path, const cli::Se
     if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: the data does not vary", path, d.site.name);
   }
   Loaded loaded;
+  loaded.path = path;
   loaded.info = frame.info;
   loaded.selection = selection_of(options, o);
   const auto& prior = loaded.selection.prior;
@@ -214,6 +215,24 @@ Loaded load(const SearchOptions& options, const std::string& path, const cli::Se
   loaded.vetoed = veto_fraction(exclusions.omega);
   loaded.source = std::make_shared<FarmSource>(FarmSource{std::move(o), std::move(exclusions)});
   return loaded;
+}
+
+}  // namespace
+
+SearchWork load_work(const SearchOptions& options, const SearchSettings& settings, const cli::Session& session) {
+  SearchWork work;
+  for (const auto& path : resolve_inputs(options.inputs)) {
+    const auto& f = work.frames.emplace_back(load(options, path, session));
+    const auto& o = f.source->observation;
+    const auto bins = search_bins(o.band, o.grid.fftpad, settings);
+    if (options.interbin && o.grid.fftpad != 1)
+      throw usage_error("--interbin: expected a grid with fftpad 1, that of {} has {}", path, o.grid.fftpad);
+    if (bins.lo >= bins.hi) throw usage_error("--guard leaves nothing of the band of {}", path);
+    if (f.vetoed >= 1 - 1e-9) continue;  // nothing is left of the band: no triggers
+    const auto more = make_tasks(o, f.selection, static_cast<int>(work.frames.size()) - 1);
+    work.tasks.insert(work.tasks.end(), more.begin(), more.end());
+  }
+  return work;
 }
 
 }  // namespace fachwerk::polgraw
