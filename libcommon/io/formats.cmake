@@ -9,7 +9,8 @@ list(TRANSFORM formats APPEND ".cpp")
 fachwerk_library(formats SOURCES ${formats} LIBS fachwerk_io fmt::fmt OpenMP::OpenMP_CXX ZLIB::ZLIB PkgConfig::PNG)
 fachwerk_unit(formats LIBS fachwerk_formats)
 
-fachwerk_library(plot SOURCES "${CMAKE_CURRENT_LIST_DIR}/plot.cpp" LIBS fachwerk_formats PkgConfig::PLPLOT)
+fachwerk_library(plot SOURCES "${CMAKE_CURRENT_LIST_DIR}/plot.cpp" "${CMAKE_CURRENT_LIST_DIR}/plot_axis.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/plot_canvas.cpp" LIBS fachwerk_formats PkgConfig::PLPLOT)
 fachwerk_unit(plot LIBS fachwerk_plot)
 
 foreach(format delimited image matlab npy)
