@@ -3,7 +3,9 @@
 set(neural "${CMAKE_CURRENT_LIST_DIR}")
 fachwerk_library(neural_files
   SOURCES ${neural}/graph.cpp ${neural}/zoo.cpp ${neural}/dataset.cpp ${neural}/import.cpp ${neural}/model_file.cpp
-  ${neural}/fusion.cpp ${neural}/schedule.cpp ${neural}/synthesis.cpp ${neural}/exchange.cpp ${neural}/model_options.cpp
+  ${neural}/fusion.cpp ${neural}/schedule.cpp ${neural}/synthesis.cpp ${neural}/model_options.cpp ${neural}/exchange.cpp
+  ${neural}/exchange_tensor.cpp ${neural}/exchange_torch.cpp ${neural}/exchange_onnx.cpp ${neural}/pickle.cpp
+  ${neural}/zip_archive.cpp
   LIBS fachwerk_formats fachwerk_io fachwerk_cli nlohmann_json::nlohmann_json fmt::fmt)
 
 fachwerk_unit(neural_files LIBS fachwerk_neural_files)
