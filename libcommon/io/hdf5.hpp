@@ -279,8 +279,11 @@ class Output : public Node {
   void publish();
   void strings_of_one_length(const std::string& path, const std::vector<std::string>& values, const Describe& describe);
   void make_dataset(const std::string& path, hid_t type, const Shape& shape, bool unlimited, const Describe& describe);
-  void write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape,
+  void write_attribute(hid_t object, const std::string& path, const std::string& key, hid_t type, const Shape& shape,
                        const void* data);
+  void write_text(hid_t object, const std::string& path, const std::string& key, const std::string& value);
+  void write_texts(hid_t object, const std::string& path, const std::string& key,
+                   const std::vector<std::string>& values);
   void carry_group(const Node& source, const std::string& group, const std::set<std::string>& except);
   void check_count(const std::string& path, std::size_t size, const Shape& shape) const;
   void write_from(const std::string& path, const Shape& offset, const Shape& length, const void* values, hid_t type);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "io/hdf5.hpp"
 
@@ -15,6 +16,7 @@ std::string reason();
 
 Handle open_dataset(const Node& node, const std::string& path);
 Handle open_object(const Node& node, const std::string& path);
+std::vector<std::string> attribute_names(hid_t object);
 Handle simple_space(const Shape& shape);
 Shape shape_of(hid_t space);
 Handle select(hid_t dataset, const Shape& offset, const Shape& length);

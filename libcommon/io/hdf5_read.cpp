@@ -47,19 +47,32 @@ std::string reason() {
 }
 
 Handle open_dataset(const Node& node, const std::string& path) {
+  Handle dataset(H5Dopen2(node.id(), path.c_str(), H5P_DEFAULT), H5Dclose);
+  if (dataset) return dataset;
+  const std::string why = reason();
   if (!node.is_dataset(path))
     throw bad_input("{}:{}: {}", node.name(), path,
                     node.exists(path) ? "is a group, expected a dataset" : "no such dataset");
-  Handle dataset(H5Dopen2(node.id(), path.c_str(), H5P_DEFAULT), H5Dclose);
-  if (!dataset) throw bad_input("{}:{}: cannot be opened: {}", node.name(), path, reason());
-  return dataset;
+  throw bad_input("{}:{}: cannot be opened: {}", node.name(), path, why);
 }
 
 Handle open_object(const Node& node, const std::string& path) {
-  if (!node.exists(path)) throw bad_input("{}:{}: no such object", node.name(), path);
   Handle object(H5Oopen(node.id(), path.c_str(), H5P_DEFAULT), H5Oclose);
-  if (!object) throw bad_input("{}:{}: cannot be opened: {}", node.name(), path, reason());
-  return object;
+  if (object) return object;
+  const std::string why = reason();
+  if (!node.exists(path)) throw bad_input("{}:{}: no such object", node.name(), path);
+  throw bad_input("{}:{}: cannot be opened: {}", node.name(), path, why);
+}
+
+std::vector<std::string> attribute_names(hid_t object) {
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* key, const H5A_info_t*, void* data) -> herr_t {
+    static_cast<std::vector<std::string>*>(data)->emplace_back(key);
+    return 0;
+  };
+  hsize_t index = 0;
+  H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, &index, add, &names);
+  return names;
 }
 
 Handle simple_space(const Shape& shape) {
@@ -410,17 +423,11 @@ std::size_t Node::count(const Shape& shape) {
 }
 
 bool Node::exists(const std::string& path) const {
-  if (path.empty() || path == "/") return true;
-  // H5Lexists wants every link on the way to exist: ask for each in turn.
-  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
-    const std::string part = path.substr(0, end);
-    if (part != "/" && H5Lexists(id(), part.c_str(), H5P_DEFAULT) <= 0) return false;
-    if (end == std::string::npos) return H5Oexists_by_name(id(), path.c_str(), H5P_DEFAULT) > 0;
-  }
+  // An error, not false, where a group on the way is missing.
+  return path.empty() || path == "/" || H5Oexists_by_name(id(), path.c_str(), H5P_DEFAULT) > 0;
 }
 
 bool Node::is_dataset(const std::string& path) const {
-  if (!exists(path)) return false;
   const Handle object(H5Oopen(id(), path.c_str(), H5P_DEFAULT), H5Oclose);
   return object && H5Iget_type(object.get()) == H5I_DATASET;
 }
@@ -539,19 +546,11 @@ std::vector<std::string> Node::strings(const std::string& path, std::size_t leng
 // ---- attributes ----------------------------------------------------------------------------------
 
 bool Node::has_attribute(const std::string& path, const std::string& key) const {
-  return exists(path) && H5Aexists_by_name(id(), path.c_str(), key.c_str(), H5P_DEFAULT) > 0;
+  return H5Aexists_by_name(id(), path.c_str(), key.c_str(), H5P_DEFAULT) > 0;
 }
 
 std::vector<std::string> Node::attributes(const std::string& path) const {
-  const Handle object = open_object(*this, path);
-  std::vector<std::string> names;
-  const auto add = [](hid_t, const char* key, const H5A_info_t*, void* data) -> herr_t {
-    static_cast<std::vector<std::string>*>(data)->emplace_back(key);
-    return 0;
-  };
-  hsize_t index = 0;
-  H5Aiterate2(object.get(), H5_INDEX_NAME, H5_ITER_INC, &index, add, &names);
-  return names;
+  return attribute_names(open_object(*this, path).get());
 }
 
 std::vector<std::string> Node::texts(const std::string& path, const std::string& key) const {

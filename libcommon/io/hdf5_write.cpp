@@ -221,9 +221,9 @@ void Output::make_dataset(const std::string& path, hid_t type, const Shape& shap
   const Handle dataset(
       H5Dcreate2(id(), path.c_str(), stored.get(), space.get(), links.get(), properties.get(), H5P_DEFAULT), H5Dclose);
   if (!dataset) throw io_error("{}:{}: cannot be created: {}", name_, path, reason());
-  attribute(path, "units", describe.units);
-  attribute(path, "long_name", describe.long_name);
-  if (!shape.empty()) attribute(path, "dims", describe.dims);
+  write_text(dataset.get(), path, "units", describe.units);
+  write_text(dataset.get(), path, "long_name", describe.long_name);
+  if (!shape.empty()) write_texts(dataset.get(), path, "dims", describe.dims);
 }
 
 std::optional<Output::Place> Output::place(const std::string& path) const {
@@ -294,36 +294,41 @@ void Output::group(const std::string& path) {
 
 // ---- attributes ----------------------------------------------------------------------------------
 
-void Output::write_attribute(const std::string& path, const std::string& key, hid_t type, const Shape& shape,
-                             const void* data) {
-  const Handle object = open_object(*this, path);
-  H5Adelete(object.get(), key.c_str());
-  const Handle space =
-      !shape.empty() && shape.front() == 0 ? Handle(H5Screate(H5S_NULL), H5Sclose) : simple_space(shape);
-  const Handle made(H5Acreate2(object.get(), key.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+void Output::write_attribute(hid_t object, const std::string& path, const std::string& key, hid_t type,
+                             const Shape& shape, const void* data) {
+  if (H5Aexists(object, key.c_str()) > 0) H5Adelete(object, key.c_str());
   const bool empty = !shape.empty() && shape.front() == 0;
+  const Handle space = empty ? Handle(H5Screate(H5S_NULL), H5Sclose) : simple_space(shape);
+  const Handle made(H5Acreate2(object, key.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   if (!made || (!empty && H5Awrite(made.get(), type, data) < 0))
     throw io_error("{}:{}: attribute {} cannot be written: {}", name_, path, key, reason());
 }
-
-void Output::attribute(const std::string& path, const std::string& key, const std::string& value) {
+void Output::write_text(hid_t object, const std::string& path, const std::string& key, const std::string& value) {
   const char* pointer = value.c_str();
-  write_attribute(path, key, text_type().get(), {}, &pointer);
+  write_attribute(object, path, key, text_type().get(), {}, &pointer);
 }
-void Output::attribute(const std::string& path, const std::string& key, double value) {
-  write_attribute(path, key, H5T_NATIVE_DOUBLE, {}, &value);
-}
-void Output::attribute(const std::string& path, const std::string& key, std::int64_t value) {
-  write_attribute(path, key, H5T_NATIVE_INT64, {}, &value);
-}
-void Output::attribute(const std::string& path, const std::string& key, const std::vector<double>& values) {
-  write_attribute(path, key, H5T_NATIVE_DOUBLE, {values.size()}, values.data());
-}
-void Output::attribute(const std::string& path, const std::string& key, const std::vector<std::string>& values) {
+void Output::write_texts(hid_t object, const std::string& path, const std::string& key,
+                         const std::vector<std::string>& values) {
   std::vector<const char*> pointers;
   for (const std::string& value : values)
     pointers.push_back(value.c_str());
-  write_attribute(path, key, text_type().get(), {values.size()}, pointers.data());
+  write_attribute(object, path, key, text_type().get(), {values.size()}, pointers.data());
+}
+
+void Output::attribute(const std::string& path, const std::string& key, const std::string& value) {
+  write_text(open_object(*this, path).get(), path, key, value);
+}
+void Output::attribute(const std::string& path, const std::string& key, double value) {
+  write_attribute(open_object(*this, path).get(), path, key, H5T_NATIVE_DOUBLE, {}, &value);
+}
+void Output::attribute(const std::string& path, const std::string& key, std::int64_t value) {
+  write_attribute(open_object(*this, path).get(), path, key, H5T_NATIVE_INT64, {}, &value);
+}
+void Output::attribute(const std::string& path, const std::string& key, const std::vector<double>& values) {
+  write_attribute(open_object(*this, path).get(), path, key, H5T_NATIVE_DOUBLE, {values.size()}, values.data());
+}
+void Output::attribute(const std::string& path, const std::string& key, const std::vector<std::string>& values) {
+  write_texts(open_object(*this, path).get(), path, key, values);
 }
 
 void Output::stamp(const cli::Session& session, const std::string& kind, const Node* source, int kind_version) {
@@ -365,7 +370,7 @@ bool is_reference(hid_t object, const char* key) {
 void carry_attributes(const Node& source, const Node& target, const std::string& path) {
   const Handle from = open_object(source, path);
   const Handle to = open_object(target, path);
-  for (const std::string& key : source.attributes(path))
+  for (const std::string& key : attribute_names(from.get()))
     if (H5Aexists(to.get(), key.c_str()) == 0 && !is_reference(from.get(), key.c_str()))
       copy_attribute(from.get(), to.get(), key.c_str());
 }
