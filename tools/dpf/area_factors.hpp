@@ -28,6 +28,7 @@ class BlockJacobi {
 
  private:
   struct AreaFactor;
+  struct Coarse;
   AreaFactor local(int area, std::span<const Complex> v, std::span<const double> vm, bool alone) const;
   void find_coarse();
   std::vector<double> shift(std::span<const double> r) const;
@@ -36,7 +37,7 @@ class BlockJacobi {
   std::span<const Block> j_;
   std::vector<std::unique_ptr<AreaFactor>> factors_;
   std::vector<std::size_t> factor_of_;  ///< by own area
-  std::vector<double> coarse_;          ///< inverse of the matrix of shifts, row-major; empty without second level
+  std::unique_ptr<Coarse> coarse_;      ///< factors of the matrix of shifts; none without second level
 };
 
 /// J dx = r by eliminating the inner nodes of each area, then the Schur complement of a set of nodes that covers all

@@ -4,13 +4,12 @@
 
 #include "area_factors.hpp"
 #include "cli/error.hpp"
-#include "compute/lapack.hpp"
 #include "compute/parallel.hpp"
 
 namespace fachwerk::dpf {
 namespace {
 
-constexpr int most_shifts = 4096;  // areas of a dense second level
+constexpr int most_shifts = 4096;  // areas of a second level: every rank gathers its matrix whole
 
 // The nodes of one area with its inner edges; `at` receives the place of every entry in the system's pattern.
 Pattern inner_pattern(const Pattern& all, int begin, int end, std::vector<int>& at) {
@@ -55,6 +54,13 @@ struct BlockJacobi::AreaFactor {
       for (std::size_t half = 0; half < 2; ++half)
         z[2 * order[k] + half] = x[2 * k + half];
   }
+};
+
+// The matrix of shifts.
+struct BlockJacobi::Coarse {
+  explicit Coarse(Pattern given) : pattern(std::move(given)), factor(pattern) {}
+  Pattern pattern;
+  PivotingFactor factor;
 };
 
 BlockJacobi::AreaFactor BlockJacobi::local(int area, std::span<const Complex> v, std::span<const double> vm,
@@ -147,16 +153,20 @@ void BlockJacobi::find_coarse() {
         row[system.area_of(network.pattern.column[s])] += j_[s - offset][0];
     }
   });
-  std::vector<double> unit(size * size, 0.0);
-  for (std::size_t k = 0; k < size; ++k)
-    unit[k * size + k] = 1;
-  const compute::Matrix<const double> matrix{c.data(), size, size, size}, right{unit.data(), size, size, size};
-  try {
-    const auto inverse = compute::lapack::lu_solve(matrix, right);
-    coarse_.assign(inverse.data(), inverse.data() + size * size);
-  } catch (const compute::lapack::Failure&) {
-    // One level has to do.
+  // An area couples to few others; the second unknown of each block stands by itself.
+  Pattern pattern;
+  std::vector<Block> values;
+  for (std::size_t a = 0; a < size; ++a) {
+    for (std::size_t b = 0; b < size; ++b) {
+      if (a != b && c[a * size + b] == 0) continue;
+      if (a == b) pattern.diagonal.push_back(pattern.entries());
+      pattern.column.push_back(static_cast<int>(b));
+      values.push_back({c[a * size + b], 0, 0, a == b ? 1.0 : 0.0});
+    }
+    pattern.start.push_back(pattern.entries());
   }
+  coarse_ = std::make_unique<Coarse>(std::move(pattern));
+  if (!coarse_->factor.factor(values)) coarse_.reset();  // one level has to do
 }
 
 std::vector<double> BlockJacobi::shift(std::span<const double> r) const {
@@ -165,17 +175,19 @@ std::vector<double> BlockJacobi::shift(std::span<const double> r) const {
     for (int i = system.begin(a); i < system.end(a); ++i)
       if (system.network().type[i] != NodeType::reference) out[0] += r[2 * (i - system.first())];
   });
-  std::vector<double> out(sums.size(), 0.0);
+  std::vector<double> both(2 * sums.size(), 0.0), out(sums.size());
+  for (std::size_t a = 0; a < sums.size(); ++a)
+    both[2 * a] = sums[a];
+  coarse_->factor.solve(both);
   for (std::size_t a = 0; a < out.size(); ++a)
-    for (std::size_t b = 0; b < out.size(); ++b)
-      out[a] += coarse_[a * out.size() + b] * sums[b];
+    out[a] = both[2 * a];
   return out;
 }
 
 void BlockJacobi::apply(std::span<const double> r, std::span<double> z) const {
   const AreaSystem& system = *system_;
   const Pattern& pattern = system.network().pattern;
-  const std::vector<double> shifts = coarse_.empty() ? std::vector<double>{} : shift(r);
+  const std::vector<double> shifts = coarse_ ? shift(r) : std::vector<double>{};
   const int offset = pattern.start[system.first()];
   system.each_area([&](int a) {
     const auto at = static_cast<std::size_t>(2 * (system.begin(a) - system.first()));
