@@ -256,9 +256,10 @@ void Screen::evaluate(const Grid& grid, const Network& network, const State& sta
 }
 
 // Is every quantity further from its limits than `guard` times its estimated error? The error of a quantity is its last
-// change times rate / (1 - rate), the sum of the changes still to come.
+// change times rate / (1 - rate), the sum of the changes still to come. A mismatch that fell by less than that of a
+// good first step estimates nothing: outages without a solution begin so.
 bool Screen::outside_guard(const Network& network, const State& last, const State& now, double rate) const {
-  if (!(rate < 0.5)) return false;
+  if (!(rate < 0.3)) return false;
   const double ahead = options_.guard * rate / (1 - rate);
   const auto clear = [&](double before, double value, double limit) {
     return std::abs(value - limit) > ahead * std::abs(value - before) + 1e-6 * std::abs(limit);

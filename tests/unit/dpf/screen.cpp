@@ -106,18 +106,33 @@ TEST_CASE("case300: the outages that Newton cannot solve have no solution nearby
 }
 
 TEST_CASE("guard band: every violation of the full set is found") {
-  for (const char* name : {"case118", "case89pegase", "case_ACTIVSg500", "case39"}) {
-    if (!cases::has_shared(std::string(name) + ".m")) return;
-    CAPTURE(name);
-    const Screened full = n1(cases::shared(name)), guarded = n1(cases::shared(name), {.guard = 3});
+  struct Row {
+    const char* name;
+    double vmin, vmax;  // 0: those of the file
+  };
+  // case300 and case145 have outages without a solution whose first steps look harmless.
+  for (const Row& row : std::initializer_list<Row>{{"case118", 0, 0},
+                                                   {"case118", .94, 1.1},
+                                                   {"case89pegase", 0, 0},
+                                                   {"case_ACTIVSg500", 0, 0},
+                                                   {"case39", .97, 1.1},
+                                                   {"case300", .9, 1.1},
+                                                   {"case300", .85, 1.15},
+                                                   {"case145", .9, 1.1}}) {
+    if (!cases::has_shared(std::string(row.name) + ".m")) return;
+    CAPTURE(row.name);
+    CAPTURE(row.vmin);
+    const Screened full = n1(cases::shared(row.name), {.vmin = row.vmin, .vmax = row.vmax}),
+                   guarded = n1(cases::shared(row.name), {.vmin = row.vmin, .vmax = row.vmax, .guard = 3});
     long early = 0, missed = 0;
     for (std::size_t c = 0; c < full.results.size(); ++c) {
       early += guarded.results[c].early;
       CHECK(full.results[c].verdict == guarded.results[c].verdict);
       missed += full.results[c].violations.size() != guarded.results[c].violations.size();
     }
-    MESSAGE(name << ": " << early << " of " << full.results.size() << " decided early");
+    MESSAGE(std::string(row.name) << ": " << early << " of " << full.results.size() << " decided early");
     CHECK(missed == 0);
+    if (row.vmax > 0) CHECK(early > static_cast<long>(full.results.size() / 2));
   }
 }
 
