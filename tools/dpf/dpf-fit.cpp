@@ -130,12 +130,17 @@ void add_sensitivities(const dpf::Grid& grid, const dpf::Network& network, const
     }
 }
 
-ScenarioDerivatives derivatives_of(const Derivatives& wanted, const dpf::Grid& grid, const dpf::Network& network,
-                                   const dpf::State* start) {
+ScenarioDerivatives unsolved(const Derivatives& wanted, std::size_t buses) {
   ScenarioDerivatives out;
   out.gradient.assign(wanted.what.empty() ? 0 : wanted.by.size(), NAN);
-  out.vm.assign(wanted.sensitive_to.size() * grid.bus.size(), NAN);
+  out.vm.assign(wanted.sensitive_to.size() * buses, NAN);
   out.va = out.vm;
+  return out;
+}
+
+ScenarioDerivatives derivatives_of(const Derivatives& wanted, const dpf::Grid& grid, const dpf::Network& network,
+                                   const dpf::State* start) {
+  ScenarioDerivatives out = unsolved(wanted, grid.bus.size());
   const dpf::Solution solution = solve(grid, network, 1e-10, start);
   out.status = solution.status;
   if (solution.status != dpf::Status::converged) return out;
@@ -248,18 +253,18 @@ std::size_t scenario_derivatives(const Options& options, cli::Session& session, 
     std::vector<ScenarioDerivatives> results(std::min(block, source.count() - first));
     source.load(first, results.size());
     compute::parallel_tasks(results.size(), [&](std::size_t i) {
-      const dpf::ChangeTable* changes = source.changes();
-      if (changes != nullptr && changes->changes_topology(first + i)) {
-        const dpf::Grid changed = changes->apply(first + i, grid);
-        results[i] = derivatives_of(wanted, changed, network_of(changed, options.distributed()), nullptr);
+      const std::optional<dpf::Grid> changed = source.grid(first + i);
+      if (!changed) {
+        results[i] = unsolved(wanted, grid.bus.size());
         return;
       }
-      dpf::OperatingPoint point(grid);
-      source.point(first + i, point);
-      const dpf::Grid changed = dpf::with_point(grid, point);
+      if (source.changes_topology(first + i)) {
+        results[i] = derivatives_of(wanted, *changed, network_of(*changed, options.distributed()), nullptr);
+        return;
+      }
       dpf::Network own = network;
-      dpf::specify_injections(own, changed);
-      results[i] = derivatives_of(wanted, changed, own, &base.state);
+      dpf::specify_injections(own, *changed);
+      results[i] = derivatives_of(wanted, *changed, own, &base.state);
     });
     for (std::size_t i = 0; i < results.size(); ++i) {
       writer.write(first + i, results[i]);

@@ -210,15 +210,13 @@ class Screener {
 
   void move_to(std::size_t point) {
     if (at_ && at_->point == point) return;
-    dpf::Grid grid = input_.grid;
+    std::optional<dpf::Grid> grid = input_.grid;
     if (source_ != nullptr) {
       source_->load(point, 1);
-      dpf::OperatingPoint operating(grid);
-      source_->point(point, operating);
-      grid = source_->changes() != nullptr ? source_->changes()->apply(point, grid)
-                                           : dpf::with_point(std::move(grid), operating);
+      grid = source_->grid(point);
     }
-    at_.reset(new At{point, std::move(grid), {}});
+    at_.reset(new At{point, grid ? std::move(*grid) : input_.grid, {}});
+    if (!grid) return;
     at_->network = dpf::build_network(at_->grid);
     const dpf::Problem problem = dpf::problem_of(at_->network);
     dpf::Newton newton(at_->network);

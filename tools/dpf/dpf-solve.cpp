@@ -236,6 +236,8 @@ int main(int argc, char** argv) {
           "/grid/{bus,gen,branch}/*  as dpf-import writes it\n"
           "/scenarios/{load_p,load_q}[scenario,load]  MW, MVAr, columns named by /scenarios/bus (default: all buses)\n"
           "/scenarios/{gen_p,gen_v}[scenario,gen]  MW, pu\n/scenarios/time[scenario]  s\n"
+          "/scenarios/branch_status[scenario,byte]  branch k in service: bit k % 8 of byte k / 8, k from 0 (numpy.packbits, bitorder little)\n"
+          "/scenarios/{table,row,col,op,value}[change], ptr[scenario + 1]  instead: scenario s makes changes ptr[s] to ptr[s + 1]; table 1 bus, 2 gen, 3 branch, 7 load, 8 load of an area, row from 1 (0: all), col of the case format, op 0 replace, 1 add, 2 scale\n"
           "/changes/*  a change table, as dpf-import writes it",
       .writes =
           "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"

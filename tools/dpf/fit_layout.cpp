@@ -117,8 +117,14 @@ MeasuredSnapshots read_measurements(const h5::Node& file, const Grid& grid, cons
       throw bad_input("{}:/scenarios: expected {} scenarios, one a snapshot, found {}", file.name(), snapshots,
                       source->count());
     source->load(0, snapshots);
-    for (std::size_t s = 0; s < snapshots; ++s)
+    for (std::size_t s = 0; s < snapshots; ++s) {
+      if (source->changes_topology(s))
+        throw bad_input("{}:/scenarios: snapshot {} switches branches or generators: a fit takes one topology",
+                        file.name(), s + 1);
       source->point(s, out.points[s]);
+      if (!out.points[s].finite())
+        throw bad_input("{}:/scenarios: snapshot {} has NaN or infinity", file.name(), s + 1);
+    }
   }
   return out;
 }

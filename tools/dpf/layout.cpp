@@ -429,6 +429,31 @@ ScenarioSource ScenarioSource::open(const std::string& path, const Grid& grid, c
   return std::move(*out);
 }
 
+namespace {
+
+// The sparse form: changes ptr[s] to ptr[s + 1] make scenario s.
+ChangeTable sparse_changes(const h5::Node& file, const Grid& grid, const std::string& area) {
+  const auto ptr = file.column<std::int64_t>("/scenarios/ptr");
+  const auto value = file.column<double>("/scenarios/value");
+  const std::size_t n = value.size();
+  const auto part = [&](const char* name) { return file.column<std::int32_t>(std::string("/scenarios/") + name, n); };
+  const auto table = part("table"), row = part("row"), column_number = part("col"), op = part("op");
+  if (ptr.size() < 2 || ptr.front() != 0 || ptr.back() != static_cast<std::int64_t>(n) || !std::ranges::is_sorted(ptr))
+    throw bad_input(
+        "{}:/scenarios/ptr: expected numbers from 0 up to {}, the number of changes, one more than scenarios",
+        file.name(), n);
+  std::vector<Change> changes(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (op[i] < 0 || op[i] > 2)
+      throw bad_input("{}:/scenarios/op: expected 0, 1 or 2 (replace, add, scale), found {} at {}", file.name(), op[i],
+                      i);
+    changes[i] = {0, 0, table[i], row[i], column_number[i], op[i] == 0 ? 1 : op[i] == 1 ? 3 : 2, value[i]};
+  }
+  return {grid, std::move(changes), {ptr.begin(), ptr.end()}, area};
+}
+
+}  // namespace
+
 std::optional<ScenarioSource> ScenarioSource::in(const h5::Node& file, const Grid& grid, const std::string& area) {
   ScenarioSource out;
   out.grid_ = &grid;
@@ -449,36 +474,51 @@ std::optional<ScenarioSource> ScenarioSource::in(const h5::Node& file, const Gri
     return out;
   }
   if (!file.exists("/scenarios")) return {};
-  out.file_ = &file;
-  out.find_columns(grid);
+  if (file.exists("/scenarios/ptr")) {
+    out.changes_.emplace(sparse_changes(file, grid, area));
+    out.count_ = out.changes_->count();
+  } else {
+    out.file_ = &file;
+    out.find_columns(grid);
+  }
   if (file.exists("/scenarios/time")) out.time_ = file.column<double>("/scenarios/time", out.count_);
   return out;
 }
 
+namespace {
+const std::string branch_status = "/scenarios/branch_status";
+}
+
 void ScenarioSource::find_columns(const Grid& grid) {
-  const auto add = [&](const char* name, std::vector<int> rows, std::vector<double> OperatingPoint::*target,
-                       const char* axis) {
-    const std::string path = std::string("/scenarios/") + name;
-    if (!file().exists(path)) return;
+  const auto has = [&](const std::string& path, std::size_t width, const char* axis) {
+    if (!file().exists(path)) return false;
     const auto info = file().info(path);
     if (info.shape.size() != 2)
       throw bad_input("{}:{}: expected 2 dimensions (scenario, {}), found {}", file().name(), path, axis,
                       info.shape.size());
+    if (info.shape[0] == 0) throw bad_input("{}:{}: there is no scenario", file().name(), path);
     if (count_ == 0) count_ = info.shape[0];
     if (info.shape[0] != count_)
       throw bad_input("{}:{}: expected {} scenarios as in the dataset before it, found {}", file().name(), path, count_,
                       info.shape[0]);
-    if (info.shape[1] != rows.size())
-      throw bad_input("{}:{}: expected {} columns ({}), found {}", file().name(), path, rows.size(), axis,
-                      info.shape[1]);
-    columns_.push_back({path, std::move(rows), target, {}});
+    if (info.shape[1] != width)
+      throw bad_input("{}:{}: expected {} columns ({}), found {}", file().name(), path, width, axis, info.shape[1]);
+    return true;
+  };
+  const auto add = [&](const char* name, const std::vector<int>& rows, std::vector<double> OperatingPoint::*target,
+                       const char* axis) {
+    const std::string path = std::string("/scenarios/") + name;
+    if (has(path, rows.size(), axis)) columns_.push_back({path, rows, target, {}});
   };
   std::vector<int> loads, generators(grid.gen.size());
   if (file().exists("/scenarios/bus")) {
     const auto known = bus_rows(grid);
+    std::vector<char> seen(grid.bus.size(), 0);
     for (const std::int64_t id : file().column<std::int64_t>("/scenarios/bus")) {
       const auto found = known.find(id);
       if (found == known.end()) throw bad_input("{}:/scenarios/bus: there is no bus {} in the grid", file().name(), id);
+      if (std::exchange(seen[found->second], 1) != 0)
+        throw bad_input("{}:/scenarios/bus: bus {} is in two columns", file().name(), id);
       loads.push_back(found->second);
     }
   } else {
@@ -491,8 +531,11 @@ void ScenarioSource::find_columns(const Grid& grid) {
   add("load_q", loads, &OperatingPoint::qd, "bus of /scenarios/bus");
   add("gen_p", generators, &OperatingPoint::pg, "generator");
   add("gen_v", generators, &OperatingPoint::vg, "generator");
-  if (columns_.empty())
-    throw bad_input("{}:/scenarios: expected at least one of load_p, load_q, gen_p, gen_v", file().name());
+  if (has(branch_status, (grid.branch.size() + 7) / 8, "byte of 8 branches"))
+    status_bytes_ = (grid.branch.size() + 7) / 8;
+  if (columns_.empty() && status_bytes_ == 0)
+    throw bad_input("{}:/scenarios: expected at least one of load_p, load_q, gen_p, gen_v, branch_status, or ptr",
+                    file().name());
 }
 
 void ScenarioSource::load(std::size_t first, std::size_t count) {
@@ -501,6 +544,31 @@ void ScenarioSource::load(std::size_t first, std::size_t count) {
     c.values.resize(count * c.rows.size());
     file().read_slab(c.path, {first, 0}, {count, c.rows.size()}, std::span<double>(c.values));
   }
+  if (status_bytes_ == 0) return;
+  status_.resize(count * status_bytes_);
+  file().read_slab(branch_status, {first, 0}, {count, status_bytes_}, std::span<std::uint8_t>(status_));
+}
+
+bool ScenarioSource::branch_on(std::size_t s, std::size_t branch) const {
+  return (status_[(s - first_) * status_bytes_ + branch / 8] >> branch % 8 & 1) != 0;
+}
+
+bool ScenarioSource::changes_topology(std::size_t s) const {
+  if (changes_) return changes_->changes_topology(s);
+  for (std::size_t k = 0; status_bytes_ > 0 && k < grid_->branch.size(); ++k)
+    if (branch_on(s, k) != (grid_->branch.status[k] > 0)) return true;
+  return false;
+}
+
+std::optional<Grid> ScenarioSource::grid(std::size_t s) const {
+  OperatingPoint operating(*grid_);
+  point(s, operating);
+  if (!operating.finite() || (changes_ && !changes_->finite(s))) return {};
+  if (changes_) return changes_->apply(s, *grid_);
+  Grid out = with_point(*grid_, operating);
+  for (std::size_t k = 0; status_bytes_ > 0 && k < out.branch.size(); ++k)
+    out.branch.status[k] = branch_on(s, k) ? 1 : 0;
+  return out;
 }
 
 void ScenarioSource::point(std::size_t s, OperatingPoint& point) const {

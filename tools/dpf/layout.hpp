@@ -56,8 +56,8 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
                   bool compressed = true);
 void write_flows(h5::Output& file, std::size_t first, const std::vector<const Flows*>& flows, const Outputs& outputs);
 
-/// The scenarios of a run: dense tables of /scenarios, read a block at a time, or a change table (/changes, or a
-/// MATPOWER file).
+/// The scenarios of a run: dense tables of /scenarios, read a block at a time, or changes (the sparse form of
+/// /scenarios, /changes, or a MATPOWER file).
 class ScenarioSource {
  public:
   /// From `path`, an HDF5 file with /scenarios or /changes, a MATPOWER change table (.m), or a profile (.csv).
@@ -71,6 +71,10 @@ class ScenarioSource {
   /// Reads scenarios [first, first + count) into memory; `point` may be called for them, from any thread.
   void load(std::size_t first, std::size_t count);
   void point(std::size_t s, OperatingPoint& point) const;
+  /// Does scenario `s` switch or alter branches, or switch generators? Then its grid must be built anew.
+  bool changes_topology(std::size_t s) const;
+  /// The whole grid of a scenario, topology included; nothing where a number of it is NaN or infinite.
+  std::optional<Grid> grid(std::size_t s) const;
   /// Copies time and labels to an output's /result.
   void write_labels(h5::Output& file) const;
 
@@ -82,6 +86,7 @@ class ScenarioSource {
     std::vector<double> values;  ///< the block in memory
   };
   void find_columns(const Grid& grid);
+  bool branch_on(std::size_t s, std::size_t branch) const;
   const h5::Node& file() const { return owned_ ? *owned_ : *file_; }
 
   const Grid* grid_ = nullptr;
@@ -90,6 +95,8 @@ class ScenarioSource {
   std::optional<ChangeTable> changes_;
   std::optional<Profile> profile_;
   std::vector<Column> columns_;
+  std::size_t status_bytes_ = 0;      ///< of a scenario's branch_status, 0: there is none
+  std::vector<std::uint8_t> status_;  ///< the block in memory
   std::vector<double> time_;
   std::size_t count_ = 0, first_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "scenarios.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "cli/error.hpp"
@@ -56,6 +57,14 @@ bool is_topology(const Change& change) {
 }
 
 }  // namespace
+
+bool OperatingPoint::finite() const {
+  double zero = 0;
+  for (const auto* column : {&pd, &qd, &pg, &vg})
+    for (const double x : *column)
+      zero += x * 0;
+  return zero == 0;
+}
 
 bool changes_dependence(const Grid& grid, const OperatingPoint& point) {
   for (std::size_t i = 0; i < grid.bus.zip.size(); ++i)
@@ -114,7 +123,21 @@ ChangeTable::ChangeTable(const Grid& grid, const std::vector<Change>& changes, c
   for (const Change& change : changes_)
     ++start_[number.at(change.label) + 1];
   std::partial_sum(start_.begin(), start_.end(), start_.begin());
+  check(grid, area);
+}
 
+ChangeTable::ChangeTable(const Grid& grid, std::vector<Change> changes, std::vector<std::size_t> start,
+                         const std::string& area)
+    : changes_(std::move(changes)), start_(std::move(start)) {
+  for (std::size_t s = 0; s + 1 < start_.size(); ++s) {
+    labels_.push_back(static_cast<std::int64_t>(s) + 1);
+    for (std::size_t k = start_[s]; k < start_[s + 1]; ++k)
+      changes_[k].label = labels_[s];
+  }
+  check(grid, area);
+}
+
+void ChangeTable::check(const Grid& grid, const std::string& area) {
   const auto by = [&](const std::vector<std::int32_t>& column) {
     std::map<int, std::vector<int>> rows;
     for (std::size_t i = 0; i < column.size(); ++i)
@@ -159,6 +182,12 @@ bool ChangeTable::changes_topology(std::size_t s) const {
   for (std::size_t k = start_[s]; k < start_[s + 1]; ++k)
     if (is_topology(changes_[k])) return true;
   return false;
+}
+
+bool ChangeTable::finite(std::size_t s) const {
+  for (std::size_t k = start_[s]; k < start_[s + 1]; ++k)
+    if (!std::isfinite(changes_[k].value)) return false;
+  return true;
 }
 
 void ChangeTable::apply(std::size_t s, const Grid& grid, OperatingPoint& point) const {

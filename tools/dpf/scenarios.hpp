@@ -14,6 +14,8 @@ namespace fachwerk::dpf {
 struct OperatingPoint {
   std::vector<double> pd, qd, pg, vg;
   explicit OperatingPoint(const Grid& grid) : pd(grid.bus.pd), qd(grid.bus.qd), pg(grid.gen.pg), vg(grid.gen.vg) {}
+  /// Is every number of it one?
+  bool finite() const;
 };
 
 /// Does the point change a load that depends on the voltage? Its parts follow pd and qd, which a batch cannot.
@@ -35,12 +37,16 @@ class ChangeTable {
   /// `area`: the bus column that area numbers of the table mean, "area", "zone", or "auto": area unless a number of the
   /// table occurs in zone alone. Throws bad input for a change that is not understood or a row outside its table.
   ChangeTable(const Grid& grid, const std::vector<Change>& changes, const std::string& area = "auto");
+  /// Changes start[s] to start[s + 1] make scenario s, whose label is s + 1.
+  ChangeTable(const Grid& grid, std::vector<Change> changes, std::vector<std::size_t> start, const std::string& area);
 
   std::size_t count() const { return labels_.size(); }
   const std::vector<std::int64_t>& labels() const { return labels_; }
   bool uses_zone() const { return by_zone_; }
   /// Does scenario `s` switch or alter branches, or switch generators? Then its grid must be built anew.
   bool changes_topology(std::size_t s) const;
+  /// Are all numbers of scenario `s` finite?
+  bool finite(std::size_t s) const;
   void apply(std::size_t s, const Grid& grid, OperatingPoint& point) const;
   /// The whole grid of a scenario, topology included.
   Grid apply(std::size_t s, const Grid& grid) const;
@@ -48,7 +54,7 @@ class ChangeTable {
   std::pair<std::size_t, std::size_t> range(std::size_t s) const { return {start_[s], start_[s + 1]}; }
 
  private:
-  const std::vector<int>& area_rows(int number) const;
+  void check(const Grid& grid, const std::string& area);
 
   std::vector<Change> changes_;  ///< by scenario
   std::vector<std::size_t> start_;

@@ -256,22 +256,16 @@ class ScenarioSolver {
   }
   Outcome solve_apart(std::size_t s) {
     OperatingPoint& point = point_of(s);
-    return finite(point) ? desks_.mine().climb(point, batch_->base()) : nothing_;
+    return point.finite() ? desks_.mine().climb(point, batch_->base()) : nothing_;
   }
-  static bool finite(const OperatingPoint& point) {
-    double zero = 0;
-    for (const auto* column : {&point.pd, &point.qd, &point.pg, &point.vg})
-      for (const double x : *column)
-        zero += x * 0;
-    return zero == 0;
-  }
-  bool alone(std::size_t s) const { return source_.changes() != nullptr && source_.changes()->changes_topology(s); }
+  bool alone(std::size_t s) const { return source_.changes_topology(s); }
   Outcome solve_changed(std::size_t s) const {
-    return solve_anew(source_.changes()->apply(s, grid_), network_options(options_), method_);
+    const std::optional<Grid> grid = source_.grid(s);
+    return grid ? solve_anew(*grid, network_options(options_), method_) : nothing_;
   }
   Outcome solve_each(std::size_t s) {
     const OperatingPoint& point = point_of(s);
-    return finite(point) ? desks_.mine().solve(point) : nothing_;
+    return point.finite() ? desks_.mine().solve(point) : nothing_;
   }
 
   // The paper's time series: each step from the one before.
