@@ -89,64 +89,80 @@ void check_fftpad(const h5::Node& file, int fftpad) {
 }
 }  // namespace
 
-Grid read_grid(const h5::Node& file, const Band* band) {
-  if (!file.is_dataset("/grid/M")) throw bad_input("{}: expected a grid (/grid/M)", file.name());
-  if (is_directed(file))
-    throw bad_input("{}: expected a grid of the whole sky, found one of a single position", file.name());
-  Grid grid;
-  grid.fftpad = static_cast<int>(file.number("/grid", "fftpad").value_or(1));
-  check_fftpad(file, grid.fftpad);
-  const auto matrix = [&](const std::string& path) {
-    const auto array = file.read<double>(path, {.shape = {4, 4}, .finite = true});
-    Matrix4 m;
-    std::ranges::copy(array.values, m.begin());
-    return m;
-  };
-  grid.M = matrix("/grid/M");
-  grid.fisher = matrix("/grid/fisher");
-  if (file.is_dataset("/grid/M_unnormalised")) grid.unnormalised = matrix("/grid/M_unnormalised");
-  if (band != nullptr) check_grid(grid, *band, file.name());
-  return grid;
+namespace {
+
+/// M and Fisher matrix of `n` axes, and where omega, s, s2, al1, al2 stand among them.
+struct Axes {
+  std::size_t n;
+  std::array<std::ptrdiff_t, 5> at;  ///< -1: not there
+};
+Axes axes_of(const h5::Node& file) {
+  const auto axes = file.text("/grid", "axes").value_or("omega,s,al1,al2");
+  if (axes == "omega,s") return {2, {0, 1, -1, -1, -1}};
+  if (axes == "omega,s,s2") return {3, {0, 1, 2, -1, -1}};
+  if (axes == "omega,s,al1,al2") return {4, {0, 1, -1, 2, 3}};
+  if (axes == "omega,s,s2,al1,al2") return {5, {0, 1, 2, 3, 4}};
+  throw bad_input(
+      "{}:/grid: expected the axes \"omega,s\", \"omega,s,s2\", \"omega,s,al1,al2\" or \"omega,s,s2,al1,al2\", found "
+      "\"{}\"",
+      file.name(), axes);
 }
 
-bool is_directed(const h5::Node& file) {
-  return file.is_dataset("/grid/M") && file.text("/grid", "axes").value_or("al1").find("al1") == std::string::npos;
-}
-
-void read_directed_grid(const h5::Node& file, const Band* band, Observation& o) {
-  const auto axes = file.text("/grid", "axes").value_or("");
-  if (axes != "omega,s" && axes != "omega,s,s2")
-    throw bad_input("{}:/grid: expected axes \"omega,s\" or \"omega,s,s2\" of a directed grid, found \"{}\"",
-                    file.name(), axes);
-  Grid grid;
-  Directed directed;
-  directed.second = axes != "omega,s";
-  const std::size_t n = directed.second ? 3 : 2;
-  const auto M = file.read<double>("/grid/M", {.shape = {n, n}, .finite = true});
-  const auto fisher = file.read<double>("/grid/fisher", {.shape = {n, n}, .finite = true});
-  grid.fftpad = static_cast<int>(file.number("/grid", "fftpad").value_or(1));
-  for (std::size_t i = 0; i < 4; ++i)
-    grid.M[5 * i] = grid.fisher[5 * i] = 1;
-  for (std::size_t i = 0; i < 2; ++i)
-    for (std::size_t k = 0; k < 2; ++k) {
-      grid.M[4 * i + k] = M.values[n * i + k];
-      grid.fisher[4 * i + k] = fisher.values[n * i + k];
+/// A matrix of the file in the five parameters omega, s, s2, al1, al2: with a diagonal of `absent` for those that it
+/// has not.
+Matrix5 read_matrix(const h5::Node& file, const std::string& path, const Axes& axes, double absent) {
+  const auto array = file.read<double>(path, {.shape = {axes.n, axes.n}, .finite = true});
+  Matrix5 m{};
+  for (std::size_t i = 0; i < 5; ++i)
+    for (std::size_t k = 0; k < 5; ++k) {
+      const auto row = static_cast<std::size_t>(axes.at[i]), column = static_cast<std::size_t>(axes.at[k]);
+      if (axes.at[i] >= 0 && axes.at[k] >= 0)
+        m[5 * i + k] = array.values[axes.n * row + column];
+      else if (i == k)
+        m[5 * i + k] = absent;
     }
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t k = 0; k < n; ++k)
-      directed.fisher[3 * i + k] = fisher.values[n * i + k];
-  if (directed.second) {
-    std::copy_n(M.values.begin() + 6, 3, directed.row.begin());
-    if (directed.row[2] == 0 || M.values[2] != 0 || M.values[5] != 0)
-      throw bad_input("{}:/grid/M: expected a lower triangular matrix, its diagonal without zeros", file.name());
+  return m;
+}
+
+void check_triangle(const Matrix5& M, const std::string& file) {
+  for (std::size_t i = 0; i < 5; ++i) {
+    if (M[6 * i] == 0) throw bad_input("{}:/grid/M: expected a diagonal without zeros", file);
+    for (std::size_t k = i + 1; k < 5; ++k)
+      if (M[5 * i + k] != 0) throw bad_input("{}:/grid/M: expected a lower triangular matrix", file);
   }
+}
+
+}  // namespace
+
+void read_grid(const h5::Node& file, const Band* band, Observation& o) {
+  if (!file.is_dataset("/grid/M")) throw bad_input("{}: expected a grid (/grid/M)", file.name());
+  const auto axes = axes_of(file);
+  const int fftpad = static_cast<int>(file.number("/grid", "fftpad").value_or(1));
+  check_fftpad(file, fftpad);
+  const auto M = read_matrix(file, "/grid/M", axes, 1), fisher = read_matrix(file, "/grid/fisher", axes, 0);
+  const auto unnormalised =
+      file.is_dataset("/grid/M_unnormalised") ? read_matrix(file, "/grid/M_unnormalised", axes, 1) : Matrix5{};
+  check_triangle(M, file.name());
+  o.grid = grid_of_five(M, unnormalised, fisher, fftpad);
+  if (axes.at[2] < 0) o.grid.second.reset();
+  if (band != nullptr) check_grid(o.grid, *band, file.name());
+  o.directed.reset();
+  if (axes.at[3] >= 0) return;
   const double alpha = need_number(file, "/grid", "alpha"), delta = need_number(file, "/grid", "delta");
   if (!(std::abs(delta) <= pi / 2)) throw bad_input("{}:/grid: expected delta in +-pi/2, found {}", file.name(), delta);
-  directed.sky = make_sky(alpha, delta);
-  check_fftpad(file, grid.fftpad);
-  if (band != nullptr) check_grid(grid, *band, file.name());
-  o.grid = grid;
-  o.directed = directed;
+  o.directed = make_sky(alpha, delta);
+}
+
+Grid read_sky_grid(const h5::Node& file) {
+  Observation o;
+  read_grid(file, nullptr, o);
+  check_sky_grid(o, file.name());
+  return o.grid;
+}
+
+void check_sky_grid(const Observation& o, const std::string& file) {
+  if (o.directed) throw bad_input("{}: expected a grid of the whole sky, found one of a single position", file);
+  if (o.grid.second) throw bad_input("{}: expected a grid of one spindown, found one with the second", file);
 }
 
 void read_sun(const h5::Node& file, Observation& observation) {
@@ -235,11 +251,7 @@ Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::strin
                       first.site.name, d.site.name, turn / earth_rotation);
   }
   if (file.is_dataset("/grid/M")) {
-    const Band* band = needs == Needs::data ? &o.band : nullptr;
-    if (is_directed(file))
-      read_directed_grid(file, band, o);
-    else
-      o.grid = read_grid(file, band);
+    read_grid(file, needs == Needs::data ? &o.band : nullptr, o);
     frame.has_grid = true;
   }
   return frame;

@@ -31,13 +31,13 @@ enum class Needs { data, ephemeris };
 Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::string>& detectors = {});
 void write_frame(h5::Output& file, const Frame& frame);
 
-/// /grid of a file; its first vector must be 2 pi / (fftpad nfft) if `band` is given.
-Grid read_grid(const h5::Node& file, const Band* band);
-/// Whether a file's /grid is of one sky position (attribute axes without al1, al2).
-bool is_directed(const h5::Node& file);
-/// Such a grid, (D,D) for the axes omega, s and perhaps s2, with its attributes alpha, delta: into the observation's
-/// grid and `directed`.
-void read_directed_grid(const h5::Node& file, const Band* band, Observation& observation);
+/// /grid of a file into the observation's grid and `directed`: (D,D) for the axes omega, s, perhaps s2, and al1, al2
+/// or the attributes alpha, delta of a single position. Its first vector must be 2 pi / (fftpad nfft) if `band` is
+/// given.
+void read_grid(const h5::Node& file, const Band* band, Observation& observation);
+/// The same of the four axes omega, s, al1, al2; throws bad_input for others.
+Grid read_sky_grid(const h5::Node& file);
+void check_sky_grid(const Observation& observation, const std::string& file);
 /// /DET/ephem/sun_ssb of all detectors: from then on the Shapiro delay is part of the signal's.
 void read_sun(const h5::Node& file, Observation& observation);
 void write_grid(h5::Output& file, const Grid& grid, double c0, double thickness, double covering_radius,

@@ -15,30 +15,40 @@
 namespace fachwerk::polgraw {
 
 SkyPoint task_point(const Observation& o, const Task& task) {
-  if (o.directed) return directed_point(*o.directed, o.obliquity, task.tt);
-  return *sky_point(o.grid, o.band, o.obliquity, task.hemisphere, task.nn, task.mm);
+  if (o.directed) return directed_point(o.grid, *o.directed, o.obliquity, task.tt);
+  return *sky_point(o.grid, o.band, o.obliquity, task.hemisphere, task.nn, task.mm, task.tt);
 }
 
 namespace {
 
-std::vector<Task> directed_tasks(const Observation& o, const Selection& selection, int source) {
-  std::vector<Task> tasks;
-  const auto seconds = second_range(*o.directed, selection.s2_min, selection.s2_max);
+/// Spindown numbers at a point of the other axes. The truncated ones of the community code leave out what lies between
+/// the last number and the end of the prior; further axes are covered.
+Range spindowns_at(const Observation& o, const Selection& selection, const SkyPoint& point) {
+  if (selection.no_spindown) return {0, 0};
+  if (selection.range && selection.range_spindowns) return selection.range->spindown;
+  return o.directed || o.grid.second ? spindown_cover(o.grid, selection.prior, point)
+                                     : spindown_range(o.grid, selection.prior, point.nn, point.mm);
+}
+
+/// The tasks of a sky point: one for each number of the second spindown. `spindowns` replaces all other rules.
+void add_tasks(const Observation& o, const Selection& selection, int source, SkyPoint point, const Range* spindowns,
+               std::vector<Task>& tasks) {
+  const auto seconds = second_range(o.grid, point.nn, point.mm, selection.s2_min, selection.s2_max);
   for (int tt = seconds.lo; tt <= seconds.hi; ++tt) {
-    const auto point = directed_point(*o.directed, o.obliquity, tt);
-    Range range =
-        selection.range_spindowns ? selection.range->spindown : directed_spindowns(o.grid, selection.prior, point);
-    if (selection.no_spindown) range = {0, 0};
-    tasks.push_back({source, point.hemisphere, 0, 0, range, tt});
+    point.second = second_spindown(o.grid, point.nn, point.mm, tt);
+    const Range range = spindowns != nullptr && !selection.no_spindown ? *spindowns : spindowns_at(o, selection, point);
+    if (range.lo <= range.hi) tasks.push_back({source, point.hemisphere, point.mm, point.nn, range, tt});
   }
-  return tasks;
 }
 
 }  // namespace
 
 std::vector<Task> make_tasks(const Observation& o, const Selection& selection, int source) {
-  if (o.directed) return directed_tasks(o, selection, source);
   std::vector<Task> tasks;
+  if (o.directed) {
+    add_tasks(o, selection, source, directed_point(o.grid, *o.directed, o.obliquity, 0), nullptr, tasks);
+    return tasks;
+  }
   const auto wanted = [&](int hemisphere) { return selection.hemisphere == 0 || selection.hemisphere == hemisphere; };
   const auto add = [&](int hemisphere, int nn, int mm, const Range* spindowns) {
     if (!wanted(hemisphere)) return;
@@ -47,9 +57,7 @@ std::vector<Task> make_tasks(const Observation& o, const Selection& selection, i
     const auto lies_in = [&](const Cone& cone) { return separation(point->sky, cone.centre) <= cone.radius; };
     if (!selection.cones.empty() && std::ranges::none_of(selection.cones, lies_in)) return;
     if (std::ranges::any_of(selection.excluded, lies_in)) return;
-    Range range = spindowns ? *spindowns : spindown_range(o.grid, selection.prior, nn, mm);
-    if (selection.no_spindown) range = {0, 0};
-    if (range.lo <= range.hi) tasks.push_back({source, Hemisphere(hemisphere), mm, nn, range, 0});
+    add_tasks(o, selection, source, *point, spindowns, tasks);
   };
   if (!selection.regions.empty()) {
     for (const auto& region : selection.regions)
@@ -60,11 +68,10 @@ std::vector<Task> make_tasks(const Observation& o, const Selection& selection, i
   const SearchRange range = selection.range
                                 ? *selection.range
                                 : covering_range(o.grid, o.band, -selection.prior.s_max, selection.prior.s_min);
-  const Range* spindowns = selection.range_spindowns ? &range.spindown : nullptr;
   for (int hemisphere = range.hemisphere.lo; hemisphere <= range.hemisphere.hi; ++hemisphere)
     for (int mm = range.mm.lo; mm <= range.mm.hi; ++mm)
       for (int nn = range.nn.lo; nn <= range.nn.hi; ++nn)
-        add(hemisphere, nn, mm, spindowns);
+        add(hemisphere, nn, mm, nullptr);
   return tasks;
 }
 
@@ -75,11 +82,11 @@ std::int64_t template_count(std::span<const Task> tasks) {
   return count;
 }
 
-SearchRange range_around(const Observation& o, double omega, double s, const SkyPosition& sky, int size) {
-  const auto ecliptic = to_ecliptic(sky, o.obliquity);
+SearchRange range_around(const Observation& o, const SignalPoint& signal, int size) {
+  const auto ecliptic = to_ecliptic(make_sky(signal.alpha, signal.delta), o.obliquity);
   // The grid's linear parameters at this frequency.
-  const double reach = o.band.oms() + omega;
-  const auto z = lattice_coordinates(o.grid.M, {omega, s, ecliptic.be1 * reach, ecliptic.be2 * reach});
+  const double reach = o.band.oms() + signal.omega;
+  const auto z = lattice_coordinates(o.grid.M, {signal.omega, signal.s, ecliptic.be1 * reach, ecliptic.be2 * reach});
   const auto around = [](double x, int half) {
     const int centre = static_cast<int>(std::lround(x));
     return Range{centre - half, centre + half};

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "device_engine.hpp"
+#include "direct.hpp"
 
 /// The work of a search as independent tasks, one for each sky point of each frame, done in any order by any number of
 /// threads; triggers come out the same.
@@ -45,8 +46,8 @@ struct Selection {
 std::vector<Task> make_tasks(const Observation& observation, const Selection& selection, int source);
 std::int64_t template_count(std::span<const Task> tasks);
 
-/// Numbers within +-size (nn, mm) and +-2 size (ss) of the grid point nearest to a signal.
-SearchRange range_around(const Observation& observation, double omega, double s, const SkyPosition& sky, int size);
+/// Numbers within +-size (nn, mm) and +-2 size (ss) of the grid point nearest to a signal, one spindown.
+SearchRange range_around(const Observation& observation, const SignalPoint& signal, int size);
 
 struct FarmSettings {
   SearchSettings search;

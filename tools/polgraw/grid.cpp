@@ -3,7 +3,35 @@
 #include <algorithm>
 #include <limits>
 
+#include "cli/error.hpp"
+
 namespace fachwerk::polgraw {
+
+namespace {
+
+/// Integers from the one below lo to the one above hi: what lies between is within a step of them.
+Range covering(double lo, double hi) {
+  if (lo > hi) std::swap(lo, hi);
+  if (!(hi - lo < 1e8 && std::abs(lo) < 1e9 && std::abs(hi) < 1e9))
+    throw usage_error("more than 1e8 numbers of a spindown: expected a smaller range");
+  return {static_cast<int>(std::floor(lo)), static_cast<int>(std::ceil(hi))};
+}
+
+Matrix4 without_s2(const Matrix5& m) {
+  constexpr std::array<std::size_t, 4> at{0, 1, 3, 4};
+  Matrix4 four{};
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      four[4 * i + k] = m[5 * at[i] + at[k]];
+  return four;
+}
+
+}  // namespace
+
+Grid grid_of_five(const Matrix5& M, const Matrix5& unnormalised, const Matrix5& fisher, int fftpad) {
+  return {fftpad, without_s2(M), without_s2(fisher), without_s2(unnormalised),
+          SecondAxis{{M[10], M[11], M[12]}, M[17], M[22], fisher}};
+}
 
 Matrix4 normalise_grid(const Matrix4& unnormalised, std::size_t N) {
   const auto n = static_cast<double>(N);
@@ -63,12 +91,38 @@ Range spindown_range(const Grid& grid, const SpindownPrior& prior, int nn, int m
   return {std::min(a, b), std::max(a, b)};
 }
 
+SecondSpindown second_spindown(const Grid& grid, int nn, int mm, int tt) {
+  if (!grid.second) return {};
+  const auto& axis = *grid.second;
+  return {tt, tt * axis.row[0], tt * axis.row[1], tt * axis.row[2] + nn * axis.nn + mm * axis.mm};
+}
+
 std::optional<SkyPoint> sky_point(const Grid& grid, const Band& band, double obliquity, Hemisphere hemisphere, int nn,
-                                  int mm) {
+                                  int mm, int tt) {
   const double al1 = nn * grid.M[10] + mm * grid.M[14], al2 = nn * grid.M[11] + mm * grid.M[15];
   const auto sky = from_ecliptic(al1 / band.oms(), al2 / band.oms(), hemisphere, obliquity);
   if (!sky) return std::nullopt;
-  return SkyPoint{hemisphere, nn, mm, *sky, std::fmod(nn * grid.M[8] + mm * grid.M[12], grid.M[0]), {}};
+  return SkyPoint{hemisphere,
+                  nn,
+                  mm,
+                  *sky,
+                  std::fmod(nn * grid.M[8] + mm * grid.M[12], grid.M[0]),
+                  second_spindown(grid, nn, mm, tt)};
+}
+
+SkyPoint directed_point(const Grid& grid, const SkyPosition& sky, double obliquity, int tt) {
+  return {to_ecliptic(sky, obliquity).hemisphere, 0, 0, sky, 0, second_spindown(grid, 0, 0, tt)};
+}
+
+Range second_range(const Grid& grid, int nn, int mm, double s2_lo, double s2_hi) {
+  if (!grid.second) return {0, 0};
+  const double sky = second_spindown(grid, nn, mm, 0).s2, step = grid.second->row[2];
+  return covering((s2_lo - sky) / step, (s2_hi - sky) / step);
+}
+
+Range spindown_cover(const Grid& grid, const SpindownPrior& prior, const SkyPoint& point) {
+  const double here = spindown_of(grid, 0, point);
+  return covering((-prior.s_max - here) / grid.M[5], (prior.s_min - here) / grid.M[5]);
 }
 
 double spindown_of(const Grid& grid, int ss, const SkyPoint& point) {

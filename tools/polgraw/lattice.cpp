@@ -399,6 +399,12 @@ MadeGrid<4> make_grid(const Observation& o, const GridSettings& settings) {
   return make_grid(reduced_fisher(o), o.band.N, settings.nfft != 0 ? settings.nfft : o.band.nfft, settings);
 }
 
+Grid make_grid_of_two_spindowns(const Observation& o, const GridSettings& settings) {
+  const std::size_t nfft = settings.nfft != 0 ? settings.nfft : o.band.nfft;
+  const auto five = make_grid(linear_fisher<5>(o), o.band.N, nfft, settings).grid;
+  return grid_of_five(five.M, five.unnormalised, five.fisher, five.fftpad);
+}
+
 template double covering_radius(const Square<2>&);
 template double covering_radius(const Square<3>&);
 template double covering_radius(const Square<4>&);

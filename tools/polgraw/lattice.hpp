@@ -65,5 +65,7 @@ MadeGrid<order_of<L>()> make_grid(const std::array<double, L>& fisher, std::size
                                   const GridSettings& settings);
 /// All-sky, one spindown, of the linear phase model.
 MadeGrid<4> make_grid(const Observation& observation, const GridSettings& settings);
+/// The same with the second spindown.
+Grid make_grid_of_two_spindowns(const Observation& observation, const GridSettings& settings);
 
 }  // namespace fachwerk::polgraw

@@ -102,7 +102,7 @@ void run(const Options& o, cli::Session& session) {
   if (o.grid.empty()) throw usage_error("--reference-grid is needed");
   const auto shifts = shifts_of(o.shifts);
   const Grid grid = o.grid.ends_with(".bin") ? legacy::parse_grid(formats::File::open(o.grid).text(), o.grid)
-                                             : read_grid(h5::Input::open(o.grid), nullptr);
+                                             : read_sky_grid(h5::Input::open(o.grid));
   // All frames, whatever the files they come in. Rows count the triggers of a frame in the order of the inputs.
   std::map<std::int64_t, std::vector<Trigger>> frames;
   std::map<std::int64_t, TriggerSource> sources;

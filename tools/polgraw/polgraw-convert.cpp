@@ -108,6 +108,7 @@ void write_tree(const Frame& frame, const std::string& path, bool force) {
     save(folder / "rSSB.bin", force, legacy::format_r_ssb(d.ephemeris));
     save(folder / "starting_date", force, fmt::format("{:.10e}\n", d.gps_start));
   }
+  check_sky_grid(o, path);
   if (frame.has_grid) save(fs::path(path) / number / "grid.bin", force, legacy::format_grid(o.grid));
 }
 
@@ -229,7 +230,7 @@ Content read_hdf5(const Options& o) {
   else {
     input.require_kind({"gw-data", "gw-triggers", "table"});
     if (input.is_dataset("/grid/M") && o.to == "grid")
-      c.grid = read_grid(input, nullptr);
+      c.grid = read_sky_grid(input);
     else
       c.frame = read_frame(input, Needs::ephemeris);
   }

@@ -83,7 +83,9 @@ Maximum start_from(const Options& o, const JointStatistic& statistic, const Sign
     if (!first.has_grid) throw usage_error("--start naive: the first frame has no grid");
     const auto& M = first.observation.grid.M;
     const double oms = first.observation.band.oms();
-    reach = {std::abs(M[0]), std::abs(M[5]), 0, std::abs(M[10]) / oms, std::abs(M[15]) / oms};
+    const auto& second = first.observation.grid.second;
+    reach = {std::abs(M[0]), std::abs(M[5]), second ? std::abs(second->row[2]) : 0, std::abs(M[10]) / oms,
+             std::abs(M[15]) / oms};
   }
   const int half = o.grid_points > 0 ? o.grid_points : (kind == "neigh" ? 8 : 2);
   if (!free.second_spindown) reach[2] = 0;

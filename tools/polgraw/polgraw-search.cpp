@@ -43,22 +43,17 @@ int main(int argc, char** argv) {
       .name = "polgraw-search",
       .purpose = "search frames of narrow-band data for periodic gravitational waves",
       .description =
-          "Computes the F-statistic on every point of a four-dimensional grid (frequency, spindown, sky) and writes "
-          "the "
-          "triggers above threshold. By default the network statistic with its cross term, gaps masked, one time "
-          "origin for "
-          "all detectors, every bin normalised, at half the sampling rate in mixed precision: phases in double, "
-          "transforms in "
-          "single.\n\n"
+          "Computes the F-statistic on every point of a grid of frequency, spindown and sky, with the second spindown "
+          "where the grid has it, and writes the triggers above threshold. By default the network statistic with its "
+          "cross term, gaps masked, one time origin for all detectors, every bin normalised, at half the sampling rate "
+          "in mixed precision: phases in double, transforms in single.\n\n"
           "--compat original reproduces the triggers of the community code's serial program: amplitude functions not "
-          "masked "
-          "in gaps, diagonal form, each detector's own time origin, bins after the last whole block of 4096 raw. "
+          "masked in gaps, diagonal form, each detector's own time origin, bins after the last whole block of 4096 raw. "
           "original-omp is its OpenMP branch: gaps masked, prior narrow.\n\n"
-          "DATA may be a .txt file that lists data files. Without --grid and without a grid in the file one is made "
-          "for "
-          "--min-match. Triggers are ordered by frame, hemisphere, mm, nn, spindown and bin, whatever the number of "
-          "threads. "
-          "Under mpirun all ranks take sky points from one counter. FFTW plans are measured once and kept in ~/.cache/fachwerk; with the same plans results are the same bits.",
+          "DATA may be a .txt file that lists data files. Without --grid and without a grid in the file one is made for "
+          "--min-match. Triggers are ordered by frame, hemisphere, mm, nn, second spindown, spindown and bin, whatever "
+          "the number of threads. Under mpirun all ranks take sky points from one counter. FFTW plans are measured once "
+          "and kept in ~/.cache/fachwerk; with the same plans results are the same bits.",
       .arguments = {cli::inputs("DATA", o.inputs, "gw-data files, or .txt lists of them"),
                     cli::output("OUT", o.output, "triggers; --dry-run does not write it")},
       .options =
@@ -84,7 +79,8 @@ int main(int argc, char** argv) {
             {.value_name = "FILE"}},
            {"--cone", &o.cone, "sky points within: alpha,delta,radius in rad, of one cone or several"},
            {"--exclude-cone", &o.exclude_cone, "no sky points within: alpha,delta,radius, one cone or several"},
-           {"--f2", &o.f2, "second spindown of a directed grid: lowest,highest in Hz/s^2; default 0,0"},
+           {"--f2", &o.f2,
+            "second spindown of a grid that has it, or that is made here: lowest,highest in Hz/s^2; default 0,0"},
            {"--shapiro", &o.shapiro, "with the Shapiro delay; needs /DET/ephem/sun_ssb"},
            {"--around", &o.around, "grid points next to a signal: f,fdot,alpha,delta (Hz, Hz/s, rad)"},
            {"--gsize", &o.gsize, "how many grid steps round it", {.minimum = 0, .maximum = 1000}},
@@ -129,7 +125,8 @@ int main(int argc, char** argv) {
            {"--top", &o.top, "keep the loudest alone; 0 keeps all", {.minimum = 0}},
            {"--max-triggers", &o.max_triggers, "stop beyond this many", {.minimum = 1}},
            {"--compat", &o.compat, "reproduce the community code", {.choices = {"none", "original", "original-omp"}}},
-           {"--dump-F", &o.dump_f, "write F over frequency at pm,nn,mm,ss instead"},
+           {"--dump-F", &o.dump_f,
+            "write F over frequency at pm,nn,mm,ss instead; of a grid with second spindown at pm,nn,mm,ss,tt"},
            {"--dry-run", &o.dry_run, "print ranges, templates and predicted time"},
            {"--checkpoint-interval", &o.checkpoint_interval, "time between checkpoints", {.unit = "s", .minimum = 0}},
            {"--shards", &o.shards, "under mpirun each rank writes a file of its own: OUT.0.h5, OUT.1.h5, ..."},
@@ -148,8 +145,8 @@ int main(int argc, char** argv) {
           "/DET/ephem/earth_ssb, det_geo (N,3) s; /DET/ephem/einstein (N) s\n"
           "/DET attributes phir, eps, lat, lon, gamma, gps_start\n"
           "/DET/ephem/sun_ssb (N,3) s: --shapiro\n"
-          "/grid/M, /grid/fisher (4,4), attribute fftpad: optional; directed: (2,2) or (3,3), attributes axes = \"omega,s\" or "
-          "\"omega,s,s2\", alpha, delta",
+          "/grid/M, /grid/fisher (4,4), attribute fftpad: optional; (5,5) with the attribute axes = \"omega,s,s2,al1,al2\"\n"
+          "directed: (2,2) or (3,3), attributes axes = \"omega,s\" or \"omega,s,s2\", alpha, delta",
       .writes =
           "/triggers/omega, s, delta, alpha, snr, f_hz, fdot (n) f64\n"
           "/triggers/pm, mm, nn, ss, k, source (n) i32\n"

@@ -64,8 +64,7 @@ bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSett
       d.sigma2 = noise_variance(d.x);
     }
     Selection selection;
-    selection.range = range_around(observation, here.point.omega, here.point.s,
-                                   make_sky(here.point.alpha, here.point.delta), o.gsize);
+    selection.range = range_around(observation, here.point, o.gsize);
     selection.range_spindowns = true;
     const auto tasks = make_tasks(observation, selection, 0);
     const auto triggers = search_frame(source, tasks, farm);
@@ -118,6 +117,7 @@ void run(const Options& o, cli::Session& session) {
     const auto &band = frame.observation.band, &first = frames.front().observation.band;
     if (band.fpo != first.fpo || band.dt != first.dt || band.N != first.N)
       throw bad_input("{}: another band than {}", name, o.data[0]);
+    check_sky_grid(frame.observation, name);
     if (!frame.has_grid) frame.observation.grid = make_grid(frame.observation, {}).grid;
   }
   int widest = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <ranges>
 
 #include "engine_bodies.hpp"
 
@@ -9,7 +10,9 @@ namespace fachwerk::polgraw {
 
 namespace {
 
-using U = std::array<double, 4>;
+using U = LocalStatistic::U;
+constexpr std::size_t coordinates = 5;
+using Matrix = Square<coordinates>;
 
 /// Coefficients of t and t^2 of a path over its whole length, by Legendre polynomials.
 void fit_path(const std::vector<Vector3>& position, Vector3& slope, Vector3& bend) {
@@ -85,40 +88,41 @@ LocalStatistic::LocalStatistic(const Observation& o, const SignalPoint& centre)
   }
   // Metric of the phase over the pieces, from small steps in each parameter.
   const auto n = static_cast<double>(N);
-  U scale{1 / n, 1 / (n * n), 0, 0};
-  if (o.directed && o.directed->second) scale[2] = 1 / (n * n * n);
-  if (!o.directed) scale[2] = scale[3] = 1e-3;
-  Square<4> metric{};
+  U scale{1 / n, 1 / (n * n)};
+  if (o.grid.second) scale[2] = 1 / (n * n * n);
+  if (!o.directed) scale[3] = scale[4] = 1e-3;
+  Matrix metric{};
   U mean{};
   double total = 0;
   for (const auto& d : detectors_)
     for (const auto& piece : d.pieces) {
       U change{};
       const double weight = d.weight * piece.count;
-      for (std::size_t k = 0; k < 4; ++k) {
+      for (std::size_t k = 0; k < coordinates; ++k) {
         if (scale[k] == 0) continue;
         U step{};
         step[k] = scale[k];
         const auto point = moved(step);
         change[k] = phase(point, direction_of(point), piece) - piece.phase;
       }
-      for (std::size_t i = 0; i < 4; ++i) {
+      for (std::size_t i = 0; i < coordinates; ++i) {
         mean[i] += weight * change[i];
-        for (std::size_t k = 0; k < 4; ++k)
-          metric[4 * i + k] += weight * change[i] * change[k];
+        for (std::size_t k = 0; k < coordinates; ++k)
+          metric[coordinates * i + k] += weight * change[i] * change[k];
       }
       total += weight;
     }
-  for (std::size_t i = 0; i < 4; ++i) {
-    for (std::size_t k = 0; k < 4; ++k)
-      metric[4 * i + k] = metric[4 * i + k] / total - mean[i] * mean[k] / (total * total);
+  for (std::size_t i = 0; i < coordinates; ++i) {
+    for (std::size_t k = 0; k < coordinates; ++k)
+      metric[coordinates * i + k] = metric[coordinates * i + k] / total - mean[i] * mean[k] / (total * total);
     // Directions of the sky that the frame hardly tells apart are not longer than half a radian.
-    metric[5 * i] += scale[i] == 0 ? 1 : (i >= 2 && !o.directed ? 4 * scale[i] * scale[i] : 1e-12 * metric[5 * i]);
+    metric[(coordinates + 1) * i] +=
+        scale[i] == 0 ? 1 : (i >= 3 ? 4 * scale[i] * scale[i] : 1e-12 * metric[(coordinates + 1) * i]);
   }
   const auto inverse = inverse_lower(cholesky(metric));  // L^-1; a step is L^-T u
-  for (std::size_t i = 0; i < 4; ++i)
-    for (std::size_t k = 0; k < 4; ++k)
-      axes_[4 * i + k] = scale[i] * inverse[4 * k + i];
+  for (std::size_t i = 0; i < coordinates; ++i)
+    for (std::size_t k = 0; k < coordinates; ++k)
+      axes_[coordinates * i + k] = scale[i] * inverse[coordinates * k + i];
 }
 
 double LocalStatistic::phase(const SignalPoint& p, const Vector3& n, const Piece& piece) const {
@@ -131,13 +135,11 @@ SignalPoint LocalStatistic::moved(const U& step) const {
   SignalPoint p = centre_;
   p.omega += step[0];
   p.s += step[1];
-  if (observation_.directed) {
-    p.s2 += step[2];
-    return p;
-  }
+  p.s2 += step[2];
+  if (observation_.directed) return p;
   Vector3 v;
   for (std::size_t k = 0; k < 3; ++k)
-    v[k] = n_[k] + step[2] * east_[k] + step[3] * north_[k];
+    v[k] = n_[k] + step[3] * east_[k] + step[4] * north_[k];
   // On the sphere the direction bends back: what that does to frequency and spindown is taken back, or else the
   // summit's ridge would be bent.
   const double length = std::sqrt(dot(v, v)), reach = observation_.band.oms() + centre_.omega;
@@ -154,9 +156,9 @@ SignalPoint LocalStatistic::moved(const U& step) const {
 
 SignalPoint LocalStatistic::at(const U& u) const {
   U step{};
-  for (std::size_t i = 0; i < 4; ++i)
-    for (std::size_t k = 0; k < 4; ++k)
-      step[i] += axes_[4 * i + k] * u[k];
+  for (std::size_t i = 0; i < coordinates; ++i)
+    for (std::size_t k = 0; k < coordinates; ++k)
+      step[i] += axes_[coordinates * i + k] * u[k];
   return moved(step);
 }
 
@@ -190,7 +192,7 @@ namespace {
 
 struct Derivatives {
   U gradient{};
-  Square<4> hessian{};
+  Matrix hessian{};
 };
 Derivatives differences(const LocalStatistic& statistic, const U& u, double F) {
   constexpr double h = 0.03;
@@ -201,13 +203,16 @@ Derivatives differences(const LocalStatistic& statistic, const U& u, double F) {
     return statistic.F(statistic.at(v));
   };
   Derivatives out;
-  for (std::size_t i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < coordinates; ++i) {
+    if (!statistic.has(i)) continue;
     const double up = value(i, h, i, 0), down = value(i, -h, i, 0);
     out.gradient[i] = (up - down) / (2 * h);
-    out.hessian[5 * i] = (up + down - 2 * F) / (h * h);
-    for (std::size_t k = 0; k < i; ++k)
-      out.hessian[4 * i + k] = out.hessian[4 * k + i] =
+    out.hessian[(coordinates + 1) * i] = (up + down - 2 * F) / (h * h);
+    for (std::size_t k = 0; k < i; ++k) {
+      if (!statistic.has(k)) continue;
+      out.hessian[coordinates * i + k] = out.hessian[coordinates * k + i] =
           (value(i, h, k, h) - value(i, h, k, -h) - value(i, -h, k, h) + value(i, -h, k, -h)) / (4 * h * h);
+    }
   }
   return out;
 }
@@ -217,14 +222,14 @@ U uphill_step(const Derivatives& d, double radius) {
   const auto eigen = symmetric_eigen(d.hessian);
   U step{};
   double length = 0;
-  for (std::size_t k = 0; k < 4; ++k) {
+  for (std::size_t k = 0; k < coordinates; ++k) {
     double slope = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-      slope += eigen.vectors[4 * i + k] * d.gradient[i];
+    for (std::size_t i = 0; i < coordinates; ++i)
+      slope += eigen.vectors[coordinates * i + k] * d.gradient[i];
     const double along = slope / std::max(std::abs(eigen.values[k]), 1e-3);
     length = std::hypot(length, along);
-    for (std::size_t i = 0; i < 4; ++i)
-      step[i] += along * eigen.vectors[4 * i + k];
+    for (std::size_t i = 0; i < coordinates; ++i)
+      step[i] += along * eigen.vectors[coordinates * i + k];
   }
   for (double& x : step)
     x *= std::min(1.0, radius / length);
@@ -232,25 +237,29 @@ U uphill_step(const Derivatives& d, double radius) {
 }
 
 double norm(const U& u) {
-  return std::hypot(u[0], u[1], std::hypot(u[2], u[3]));
+  double sum = 0;
+  for (const double x : u)
+    sum += x * x;
+  return std::sqrt(sum);
 }
 
 }  // namespace
 
 Summit refine(const Observation& observation, const SignalPoint& start) {
-  constexpr int evaluations_a_step = 33;
   Summit summit{start, 0, 0, false};
   for (int round = 0; round < 4 && !summit.converged; ++round) {  // the sums are made anew where it moves far
     const LocalStatistic statistic(observation, summit.point);
+    const auto free = std::ranges::count_if(std::views::iota(std::size_t{0}, coordinates),
+                                            [&](std::size_t k) { return statistic.has(k); });
     U u{};
     double F = statistic.F(summit.point), radius = 0.4;
     for (int step = 0; step < 20 && !summit.converged && norm(u) < 1; ++step) {
       auto move = uphill_step(differences(statistic, u, F), radius);
-      summit.evaluations += evaluations_a_step;
+      summit.evaluations += static_cast<int>(1 + 2 * free * free);
       for (; radius > 1e-4; radius /= 4) {
         U next = u;
         const double length = norm(move), factor = std::min(1.0, radius / length);
-        for (std::size_t k = 0; k < 4; ++k)
+        for (std::size_t k = 0; k < coordinates; ++k)
           next[k] += factor * move[k];
         const double value = statistic.F(statistic.at(next));
         if (value < F) continue;
@@ -270,24 +279,25 @@ Summit refine(const Observation& observation, const SignalPoint& start) {
 
 double grid_distance(const Observation& o, const SignalPoint& a, const SignalPoint& b) {
   const auto n = static_cast<double>(o.band.N);
-  const double omega = (a.omega - b.omega) * n, s = (a.s - b.s) * n * n;
-  if (o.directed) {
-    const auto& G = o.directed->fisher;
-    const std::array<double, 3> step{omega, s, (a.s2 - b.s2) * n * n * n};
-    double sum = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      for (std::size_t k = 0; k < 3; ++k)
-        sum += step[i] * G[3 * i + k] * step[k];
-    return std::sqrt(std::max(0.0, sum));
+  U step{(a.omega - b.omega) * n, (a.s - b.s) * n * n, (a.s2 - b.s2) * n * n * n};
+  if (!o.directed) {
+    const auto e = to_ecliptic(make_sky(a.alpha, a.delta), o.obliquity),
+               f = to_ecliptic(make_sky(b.alpha, b.delta), o.obliquity);
+    const double reach = (o.band.oms() + b.omega) * n;
+    step[3] = reach * (e.be1 - f.be1);
+    step[4] = reach * (e.be2 - f.be2);
   }
-  const auto e = to_ecliptic(make_sky(a.alpha, a.delta), o.obliquity),
-             f = to_ecliptic(make_sky(b.alpha, b.delta), o.obliquity);
-  const double reach = (o.band.oms() + b.omega) * n;
-  const U step{omega, s, reach * (e.be1 - f.be1), reach * (e.be2 - f.be2)};
   double sum = 0;
-  for (std::size_t i = 0; i < 4; ++i)
-    for (std::size_t k = 0; k < 4; ++k)
-      sum += step[i] * o.grid.fisher[4 * i + k] * step[k];
+  if (o.grid.second) {
+    for (std::size_t i = 0; i < 5; ++i)
+      for (std::size_t k = 0; k < 5; ++k)
+        sum += step[i] * o.grid.second->fisher[5 * i + k] * step[k];
+  } else {
+    const std::array<double, 4> four{step[0], step[1], step[3], step[4]};
+    for (std::size_t i = 0; i < 4; ++i)
+      for (std::size_t k = 0; k < 4; ++k)
+        sum += four[i] * o.grid.fisher[4 * i + k] * four[k];
+  }
   return std::sqrt(std::max(0.0, sum));
 }
 

@@ -15,9 +15,11 @@ class LocalStatistic {
   LocalStatistic(const Observation& observation, const SignalPoint& centre);
 
   double F(const SignalPoint& point) const;
-  /// Coordinates in which a signal's power falls off as |u|^2 round the centre. Directed observations move in frequency
-  /// and spindowns alone; a step in the sky is at most half a radian for |u| = 1.
-  SignalPoint at(const std::array<double, 4>& u) const;
+  /// Coordinates in which a signal's power falls off as |u|^2 round the centre: of frequency, spindown, second spindown
+  /// and two of the sky, those that the observation's grid has; a step in the sky is at most half a radian for |u| = 1.
+  using U = std::array<double, 5>;
+  SignalPoint at(const U& u) const;
+  bool has(std::size_t coordinate) const { return axes_[6 * coordinate] != 0; }
 
  private:
   struct Piece {
@@ -33,14 +35,14 @@ class LocalStatistic {
     std::vector<Piece> pieces;
   };
   double phase(const SignalPoint& point, const Vector3& n, const Piece& piece) const;
-  SignalPoint moved(const std::array<double, 4>& step) const;
+  SignalPoint moved(const U& step) const;
 
   const Observation& observation_;
   SignalPoint centre_;
   Vector3 n_, east_, north_;
   Vector3 slope_{}, bend_{};  ///< of the detector's path, which is position + slope t + bend t^2 nearly
   std::vector<Detector> detectors_;
-  Square<4> axes_{};  ///< column k: the step of unit u_k
+  Square<5> axes_{};  ///< column k: the step of unit u_k
 };
 
 /// A local maximum of F.

@@ -5,8 +5,8 @@
 
 #include "amplitude.hpp"
 #include "compute/fft.hpp"
-#include "directed.hpp"
 #include "fstatistic.hpp"
+#include "grid.hpp"
 
 /// All-sky search of one frame and band: the F-statistic on every grid point, and the triggers above threshold
 /// (Poghosyan et al. 2015, sec. 2; Astone et al. 2010).
@@ -17,7 +17,7 @@ struct Observation {
   Band band;
   std::vector<Series> detectors;
   Grid grid;
-  std::optional<Directed> directed = {};  ///< one sky position; the grid's sky vectors have no meaning then
+  std::optional<SkyPosition> directed = {};  ///< the only one; the grid's sky vectors have no meaning then
   double obliquity = mean_obliquity;
 };
 

@@ -107,15 +107,11 @@ void take_grid(const SearchOptions& options, const std::string& path, const cli:
     check_grid(o.grid, o.band, options.grid);
     o.directed.reset();
   } else if (!options.grid.empty()) {
-    const auto file = h5::Input::open(options.grid);
-    o.directed.reset();
-    if (is_directed(file))
-      read_directed_grid(file, &o.band, o);
-    else
-      o.grid = read_grid(file, &o.band);
+    read_grid(h5::Input::open(options.grid), &o.band, o);
   } else if (!frame.has_grid) {
     session.note(fmt::format("{}: no grid in the file: one is made for minimal match {:.4f}", path, options.min_match));
-    o.grid = make_grid(o, {.c0 = options.min_match * options.min_match}).grid;
+    const GridSettings settings{.c0 = options.min_match * options.min_match};
+    o.grid = options.f2.empty() ? make_grid(o, settings).grid : make_grid_of_two_spindowns(o, settings);
   }
 }
 
@@ -135,8 +131,7 @@ Selection selection_of(const SearchOptions& options, const Observation& o) {
   if (o.directed && !(options.cone.empty() && options.exclude_cone.empty() && options.regions.empty()))
     throw usage_error("--cone, --exclude-cone, --regions: the grid is of a single sky position");
   if (!options.f2.empty()) {
-    if (!o.directed || !o.directed->second)
-      throw usage_error("--f2: expected a directed grid with second spindown (axes omega,s,s2)");
+    if (!o.grid.second) throw usage_error("--f2: expected a grid with second spindown (axis s2)");
     selection.s2_min = o.band.s2(options.f2[0]);
     selection.s2_max = o.band.s2(options.f2[1]);
   }
@@ -145,7 +140,10 @@ Selection selection_of(const SearchOptions& options, const Observation& o) {
     selection.range_spindowns = true;
   } else if (!options.around.empty()) {
     const auto& a = options.around;
-    selection.range = range_around(o, o.band.omega(a[0]), o.band.s(a[1]), make_sky(a[2], a[3]), options.gsize);
+    if (o.directed || o.grid.second)
+      throw usage_error("--around: expected a grid of the whole sky with one spindown")
+          .with_hint("--cone, --fdot-min, --fdot-max and --f2 select of other grids");
+    selection.range = range_around(o, {o.band.omega(a[0]), o.band.s(a[1]), a[3], a[2]}, options.gsize);
     selection.range_spindowns = true;
   } else if (options.compat != "none" && !o.directed) {
     selection.range = covering_range(o.grid, o.band, -selection.prior.s_max, 0);

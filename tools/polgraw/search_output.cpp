@@ -121,10 +121,7 @@ void write_detector_statistics(h5::Output& file, const Share& share, const Trigg
 }
 
 bool has_second_spindown(const std::vector<Loaded>& frames) {
-  return std::ranges::any_of(frames, [](const Loaded& f) {
-    const auto& directed = f.source->observation.directed;
-    return directed && directed->second;
-  });
+  return std::ranges::any_of(frames, [](const Loaded& f) { return f.source->observation.grid.second.has_value(); });
 }
 
 std::string shard_name(const std::string& output, int rank) {
@@ -187,11 +184,12 @@ void write_veto_list(const std::string& path, bool force, const FarmSource& sour
 
 void dump_f(const SearchOptions& options, const FarmSource& source, const FarmSettings& settings,
             cli::Session& session) {
-  const auto n = parse_numbers(options.dump_f, 4);
   const auto& o = source.observation;
+  const auto n = parse_numbers(options.dump_f, o.grid.second ? 5 : 4);
   if (n[0] < 1 || n[0] > 2) throw usage_error("--dump-F: expected pm 1 or 2, found {}", n[0]);
-  const auto point = o.directed ? directed_point(*o.directed, o.obliquity, 0)
-                                : sky_point(o.grid, o.band, o.obliquity, Hemisphere(n[0]), n[1], n[2]);
+  const int tt = o.grid.second ? n[4] : 0;
+  const auto point = o.directed ? directed_point(o.grid, *o.directed, o.obliquity, tt)
+                                : sky_point(o.grid, o.band, o.obliquity, Hemisphere(n[0]), n[1], n[2], tt);
   if (!point) throw usage_error("--dump-F {}: the point lies outside the sky", options.dump_f);
   std::vector<double> F;
   if (settings.plain) {
@@ -215,6 +213,7 @@ void dump_f(const SearchOptions& options, const FarmSource& source, const FarmSe
   file.attribute("/", "alpha", point->sky.alpha);
   file.attribute("/", "delta", point->sky.delta);
   file.attribute("/", "fdot", o.band.spindown(spindown_of(o.grid, n[3], *point)));
+  if (o.grid.second) file.attribute("/", "fddot", o.band.fddot(point->second.s2));
   file.stamp(session, "array");
   file.commit();
   const auto loudest = std::ranges::max_element(F);

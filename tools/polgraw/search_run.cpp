@@ -131,6 +131,10 @@ void dry_run(const SearchWork& work, const FarmSettings& settings, cli::Session&
     session.summary.add("nn", fmt::format("{}..{}", range.nn.lo, range.nn.hi));
     session.summary.add("mm", fmt::format("{}..{}", range.mm.lo, range.mm.hi));
   }
+  if (o.grid.second && !tasks.empty()) {
+    const auto [lo, hi] = std::ranges::minmax(tasks, {}, &Task::tt);
+    session.summary.add("second spindown numbers", fmt::format("{}..{}", lo.tt, hi.tt));
+  }
   session.summary.add("templates", template_count(tasks));
   if (!tasks.empty()) {  // time of a few templates of the first sky point, and of its preparation
     Task probe = tasks.front();
@@ -167,6 +171,8 @@ std::string fingerprint(const SearchOptions& o, const SearchWork& work) {
     text += fmt::format("|{} {} {:a}", f.path, f.info.gps_start, sum);
     for (const double m : observation.grid.M)
       text += fmt::format(" {:a}", m);
+    if (const auto& axis = observation.grid.second)
+      text += fmt::format(" s2 {:a} {:a} {:a} {:a} {:a}", axis->row[0], axis->row[1], axis->row[2], axis->nn, axis->mm);
     for (const auto& [lo, hi] : f.source->exclusions.omega)
       text += fmt::format(" veto {:a} {:a}", lo, hi);
   }

@@ -187,7 +187,7 @@ TEST_CASE("200 injections: recovered next to where they are, and the grid loses 
   // All grid points next to the signal, or those that can be within a cell of it.
   const auto tasks_of = [&](const SignalPoint& signal, bool all) {
     Selection selection;
-    selection.range = range_around(o, signal.omega, signal.s, make_sky(signal.alpha, signal.delta), 2);
+    selection.range = range_around(o, signal, 2);
     selection.range_spindowns = true;
     const auto tasks = make_tasks(o, selection, 0);
     if (all) return tasks;
