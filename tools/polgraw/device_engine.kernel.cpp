@@ -138,6 +138,23 @@ struct FormF {
   }
 };
 
+/// The same half a bin above each bin.
+template <class Real>
+struct FormHalfBins {
+  std::size_t bins, lo, length;
+  HalfBins<Real> half;
+  const long long* offsets;
+  const Complex2<Real>* spectra;
+  Real* F;
+
+  FACHWERK_HD void operator()(std::size_t i) const {
+    const std::size_t s = i / bins, k = i % bins;
+    const std::size_t at = std::size_t((long long)(lo + k) + offsets[s]) & (length - 1), next = (at + 1) & (length - 1);
+    const Complex2<Real>* x = spectra + 2 * s * length;
+    F[i] = half_bin_value(half, x[at], x[next], x[length + at], x[length + next]);
+  }
+};
+
 constexpr std::size_t lanes = 64;
 
 /// Sums of a block's bins l, l + 64, ...: neighbouring threads read neighbouring bins.
@@ -174,7 +191,7 @@ struct BlockScales {
 };
 
 struct Hit {
-  unsigned spindown, bin;
+  unsigned row, bin;
   double F;
 };
 
@@ -235,6 +252,7 @@ struct DeviceEngine<Real>::State {
         nfft(plan->observation_->band.nfft),
         length(plan->length_ * static_cast<std::size_t>(plan->observation_->grid.fftpad)),
         bins(plan->bins_.hi - plan->bins_.lo),
+        rows(static_cast<std::size_t>(batch) * (plan->settings_.interbin ? 2 : 1)),
         delays(plan->observation_->band.N + plan->tail_ + static_cast<std::size_t>(plan->margin_) + 2),
         y(device, 2 * nfft),
         nodes(device, 2 * plan->nodes_),
@@ -242,7 +260,7 @@ struct DeviceEngine<Real>::State {
         X(Buffer<Standard>::zeros(device, 2 * length * static_cast<std::size_t>(batch))),
         spectra(device, X.size()),
         filter(upload(device, plan->filter_)),
-        F(device, bins * static_cast<std::size_t>(batch)),
+        F(device, bins * rows),
         delay(device, delays),
         forward({nfft, 2}, {.directions = compute::fft::Directions::forward, .in_place = true, .device = device}),
         backward({plan->nodes_, 2},
@@ -263,7 +281,7 @@ struct DeviceEngine<Real>::State {
     blocks = plan->blocks_.size();
     block_begin = upload(device, begin);
     block_of = upload(device, of);
-    const std::size_t sums = blocks * static_cast<std::size_t>(batch);
+    const std::size_t sums = blocks * rows;
     lane_sums = Buffer<double>(device, sums * lanes);
     scales = Buffer<double>(device, sums);
     hits = Buffer<Hit>(device, 4096);
@@ -314,7 +332,9 @@ struct DeviceEngine<Real>::State {
   std::shared_ptr<const EnginePlan<Real>> plan;
   compute::Device device;
   int batch;
-  std::size_t nfft, length, bins, delays, blocks = 0;
+  std::size_t nfft, length, bins;
+  std::size_t rows;  ///< of F: the bins of each spindown, then the half-bins of each
+  std::size_t delays, blocks = 0;
   std::vector<Detector> detectors;
   Buffer<Standard> y, nodes, Y, X, spectra;
   Buffer<Real> filter, F;
@@ -325,6 +345,7 @@ struct DeviceEngine<Real>::State {
   compute::fft::Complex<Real> forward, backward, transform;
   SkyPoint point;
   FWeights weights;
+  HalfBins<Real> half_bins{};
   double shift_origin = 0;
 };
 
@@ -376,6 +397,7 @@ void DeviceEngine<Real>::set_sky(const SkyPoint& point) {
                 static_cast<double>(p.nodes_) / static_cast<double>(s.nfft), p.margin_, p.engine_.spline_degree});
   }
   s.weights = f_weights(sums, p.settings_.form);
+  if (p.settings_.interbin) s.half_bins = p.half_bins(point);
 }
 
 template <class Real>
@@ -411,16 +433,22 @@ std::vector<std::vector<Candidate>> DeviceEngine<Real>::candidates(int first, in
                   shifted.data(),
                   s.complex(s.spectra),
                   s.F.data()});
-  compute::parallel_for(s.device, n * s.blocks * lanes,
+  const bool interbin = p.settings_.interbin;
+  const std::size_t rows = interbin ? 2 * n : n;
+  if (interbin)
+    compute::parallel_for(s.device, n * s.bins,
+                          FormHalfBins<Real>{s.bins, p.bins_.lo, s.length, s.half_bins, shifted.data(),
+                                             s.complex(s.spectra), s.F.data() + n * s.bins});
+  compute::parallel_for(s.device, rows * s.blocks * lanes,
                         LaneSums<Real>{s.bins, s.blocks, s.block_begin.data(), s.F.data(), s.lane_sums.data()});
-  compute::parallel_for(s.device, n * s.blocks,
+  compute::parallel_for(s.device, rows * s.blocks,
                         BlockScales{s.blocks, s.block_begin.data(), s.lane_sums.data(), p.settings_.norm == Norm::block,
                                     s.scales.data()});
   std::vector<Hit> found;
   for (;;) {
     auto counter = compute::Buffer<unsigned>::zeros(s.device, 1);
     const auto capacity = static_cast<unsigned>(s.hits.size());
-    compute::parallel_for(s.device, n * s.bins,
+    compute::parallel_for(s.device, rows * s.bins,
                           Collect<Real>{s.bins, s.blocks, s.block_of.data(), s.scales.data(), s.F.data(),
                                         p.settings_.threshold, capacity, counter.data(), s.hits.data()});
     const unsigned many = counter.vector()[0];
@@ -432,12 +460,13 @@ std::vector<std::vector<Candidate>> DeviceEngine<Real>::candidates(int first, in
     compute::copy<Hit>(s.hits.view().part(0, many), compute::View<Hit>(found));
     break;
   }
-  std::sort(found.begin(), found.end(), [](const Hit& a, const Hit& b) {
-    return a.spindown != b.spindown ? a.spindown < b.spindown : a.bin < b.bin;
-  });
   std::vector<std::vector<Candidate>> lists(n);
-  for (const auto& hit : found)
-    lists[hit.spindown].push_back({p.bins_.lo + hit.bin, hit.F});
+  for (const auto& hit : found) {
+    const std::size_t bin = p.bins_.lo + hit.bin;
+    lists[hit.row % n].push_back({interbin ? 2 * bin + hit.row / n : bin, hit.F});
+  }
+  for (auto& list : lists)
+    std::sort(list.begin(), list.end(), [](const Candidate& a, const Candidate& b) { return a.bin < b.bin; });
   return lists;
 }
 

@@ -217,7 +217,7 @@ void FastEngine<Real>::set_sky(const SkyPoint& point) {
                          real(Ya_.data()), real(Yb_.data()));
   }
   weights_ = f_weights(sums_, p.settings_.form);
-  if (p.settings_.interbin) half_weights_ = f_weights(p.windowed_sums(point), p.settings_.form);
+  if (p.settings_.interbin) half_bins_ = p.half_bins(point);
 }
 
 template <class Real>
@@ -232,7 +232,7 @@ void FastEngine<Real>::adopt(const FastEngine& other) {
   std::copy_n(other.Yb_.data(), Yb_.size(), Yb_.data());
   sums_ = other.sums_;
   weights_ = other.weights_;
-  half_weights_ = other.half_weights_;
+  half_bins_ = other.half_bins_;
   shift_origin_ = other.shift_origin_;
   move_to(other.point_);
 }
@@ -262,27 +262,37 @@ void FastEngine<Real>::form_series(int ss) {
                 static_cast<std::ptrdiff_t>(p.centre_bin_) * grid.fftpad;
 }
 
-/// F half a bin above `count` bins from `begin` on, and its sum: the two neighbours with the middle of the data as
-/// origin (half_bin_window).
+/// F half a bin above `count` bins from `begin` on.
 template <class Real>
-double FastEngine<Real>::between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const {
+SumAndMax FastEngine<Real>::between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const {
   const auto& p = *plan_;
   const std::size_t length = spectrum_.size() / 2;
-  const double middle = static_cast<double>(p.observation_->band.N - 1) / 2 + p.margin_;
-  const auto turn = std::polar(1.0, 2 * pi * middle / static_cast<double>(p.observation_->band.nfft));
-  const auto& w = half_weights_;
   const auto *fa = spectrum_.data(), *fb = fa + length;
-  double sum = 0;
-  for (std::size_t k = 0; k < count; ++k) {
-    const auto at = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(begin + k) + bin_offset_) & (length - 1);
-    const std::size_t next = (at + 1) & (length - 1);
-    const auto a = std::complex<double>(fa[at]) + turn * std::complex<double>(fa[next]),
-               b = std::complex<double>(fb[at]) + turn * std::complex<double>(fb[next]);
-    const double f = w.aa * std::norm(a) + w.bb * std::norm(b) + w.ab * (a.real() * b.real() + a.imag() * b.imag());
-    F[k] = static_cast<Real>(f);
-    sum += f;
+  SumAndMax total{0, 0};
+  for (std::size_t done = 0; done < count;) {
+    const auto at = static_cast<std::size_t>(static_cast<std::ptrdiff_t>(begin + done) + bin_offset_) & (length - 1);
+    // The neighbour of the last bin is the first.
+    const std::array<std::complex<Real>, 2> last_a{fa[length - 1], fa[0]}, last_b{fb[length - 1], fb[0]};
+    const bool last = at == length - 1;
+    const std::size_t part = last ? 1 : std::min(count - done, length - 1 - at);
+    const auto found = p.kernels_->half_bins(part, half_bins_, real(last ? last_a.data() : fa + at),
+                                             real(last ? last_b.data() : fb + at), F.data() + done);
+    total = {total.sum + found.sum, std::max(total.max, found.max)};
+    done += part;
   }
-  return sum;
+  return total;
+}
+
+/// How the spectra between two bins follow from theirs, with the middle of the data as origin (half_bin_window).
+template <class Real>
+HalfBins<Real> EnginePlan<Real>::half_bins(const SkyPoint& point) const {
+  const auto& band = observation_->band;
+  const double middle = static_cast<double>(band.N - 1) / 2 + margin_;
+  const auto turn = std::polar(1.0, 2 * pi * middle / static_cast<double>(band.nfft));
+  const auto w = f_weights(windowed_sums(point), settings_.form);
+  return {{static_cast<Real>(w.aa), static_cast<Real>(w.bb), static_cast<Real>(w.ab)},
+          static_cast<Real>(turn.real()),
+          static_cast<Real>(turn.imag())};
 }
 
 /// A, B, C of the amplitude functions times the half-bins' window.
@@ -354,8 +364,9 @@ const std::vector<Candidate>& FastEngine<Real>::candidates(int ss) {
     const double scale = block_scale(F, total.sum, plan_->settings_.norm, sorted_);
     if (plan_->settings_.interbin) {
       const std::span<Real> half(half_.data(), F.size());
-      const double sum = between_bins(bin, F.size(), half);
-      const double half_scale = block_scale<Real>(half, sum, plan_->settings_.norm, sorted_);
+      const auto between = between_bins(bin, F.size(), half);
+      const double half_scale = block_scale<Real>(half, between.sum, plan_->settings_.norm, sorted_);
+      if (!(total.max > threshold * scale || between.max > threshold * half_scale)) return;
       for (std::size_t k = 0; k < F.size(); ++k) {
         if (static_cast<double>(F[k]) > threshold * scale)
           candidates_.push_back({2 * (bin + k), static_cast<double>(F[k]) / scale});
@@ -379,9 +390,9 @@ std::vector<double> FastEngine<Real>::f_statistic(int ss) {
   visit_blocks([&](std::size_t bin, std::span<const Real> F, const SumAndMax& total) {
     const double scale = block_scale(F, total.sum, plan_->settings_.norm, sorted_);
     const std::span<Real> half(half_.data(), half_.size() == 0 ? 0 : F.size());
-    const double half_scale =
-        half.empty() ? 1
-                     : block_scale<Real>(half, between_bins(bin, half.size(), half), plan_->settings_.norm, sorted_);
+    const double half_scale = half.empty() ? 1
+                                           : block_scale<Real>(half, between_bins(bin, half.size(), half).sum,
+                                                               plan_->settings_.norm, sorted_);
     for (std::size_t k = 0; k < F.size(); ++k) {
       all.push_back(static_cast<double>(F[k]) / scale);
       if (!half.empty()) all.push_back(static_cast<double>(half[k]) / half_scale);

@@ -51,6 +51,7 @@ class EnginePlan {
   /// Delay of detector d that is not n.r; `work` holds it where it depends on the direction (Shapiro).
   std::span<const double> sky_delay(std::size_t d, const Vector3& n, std::vector<double>& work) const;
   AntennaSums windowed_sums(const SkyPoint& point) const;
+  HalfBins<Real> half_bins(const SkyPoint& point) const;
   double shift_origin(const Vector3& n) const;  ///< shift_0: that of the first detector
 
   const Observation* observation_;
@@ -91,7 +92,7 @@ class FastEngine {
 
  private:
   void form_series(int ss);
-  double between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const;
+  SumAndMax between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const;
   template <class Visit>
   void visit_blocks(const Visit& visit);
 
@@ -107,7 +108,8 @@ class FastEngine {
   std::vector<Candidate> candidates_;
   SkyPoint point_;
   AntennaSums sums_;
-  FWeights weights_, half_weights_;
+  FWeights weights_;
+  HalfBins<Real> half_bins_{};
   double shift_origin_ = 0;
   int anchored_ = 0, current_ = 0;  ///< spindown numbers of the last exact phases and of X_
   bool valid_ = false;

@@ -140,4 +140,11 @@ FACHWERK_HD inline Real f_value(const FBlock<Real>& w, Complex2<Real> a, Complex
   return w.aa * (a.re * a.re + a.im * a.im) + w.bb * (b.re * b.re + b.im * b.im) + w.ab * (a.re * b.re + a.im * b.im);
 }
 
+template <class Real>
+FACHWERK_HD inline Real half_bin_value(const HalfBins<Real>& h, Complex2<Real> a, Complex2<Real> a_next,
+                                       Complex2<Real> b, Complex2<Real> b_next) {
+  const auto ta = multiply(a_next, {h.turn_re, h.turn_im}), tb = multiply(b_next, {h.turn_re, h.turn_im});
+  return f_value<Real>(h.weights, {a.re + ta.re, a.im + ta.im}, {b.re + tb.re, b.im + tb.im});
+}
+
 }  // namespace fachwerk::polgraw::FACHWERK_ISA

@@ -126,13 +126,14 @@ void advance(std::size_t n, const Real* __restrict table, Real* __restrict xa, R
   }
 }
 
+constexpr std::size_t part = 512;  // bins whose sum is kept in Real
+
 template <class Real>
 SumAndMax f_statistic(std::size_t n, const FBlock<Real>& job, const Real* __restrict xa, const Real* __restrict xb,
                       Real* __restrict F) {
   const FBlock<Real> w = job;
   double total = 0;
   Real largest = 0;
-  constexpr std::size_t part = 512;  // bins whose sum is kept in Real
   for (std::size_t begin = 0; begin < n; begin += part) {
     const std::size_t end = n - begin < part ? n : begin + part;
     Real sum = 0;
@@ -149,8 +150,39 @@ SumAndMax f_statistic(std::size_t n, const FBlock<Real>& job, const Real* __rest
 }
 
 template <class Real>
-constexpr Kernels<Real> table = {demodulate<Real>, filter_bins<Real>, resample<Real>,   chirp_table<Real>,
-                                 anchor<Real>,     advance<Real>,     f_statistic<Real>};
+SumAndMax half_bins(std::size_t n, const HalfBins<Real>& job, const Real* __restrict xa, const Real* __restrict xb,
+                    Real* __restrict F) {
+  const HalfBins<Real> h = job;
+  double total = 0;
+  Real largest = 0;
+  Real a_re[part + 1], a_im[part + 1], b_re[part + 1], b_im[part + 1];  // every bin is needed twice
+  for (std::size_t begin = 0; begin < n; begin += part) {
+    const std::size_t count = n - begin < part ? n - begin : part;
+    const Real *a = xa + 2 * begin, *b = xb + 2 * begin;
+#pragma omp simd
+    for (std::size_t k = 0; k <= count; ++k) {
+      a_re[k] = a[2 * k];
+      a_im[k] = a[2 * k + 1];
+      b_re[k] = b[2 * k];
+      b_im[k] = b[2 * k + 1];
+    }
+    Real sum = 0;
+#pragma omp simd reduction(+ : sum) reduction(max : largest)
+    for (std::size_t k = 0; k < count; ++k) {
+      const Real f = half_bin_value<Real>(h, {a_re[k], a_im[k]}, {a_re[k + 1], a_im[k + 1]}, {b_re[k], b_im[k]},
+                                          {b_re[k + 1], b_im[k + 1]});
+      F[begin + k] = f;
+      sum += f;
+      largest = largest > f ? largest : f;
+    }
+    total += double(sum);
+  }
+  return {total, double(largest)};
+}
+
+template <class Real>
+constexpr Kernels<Real> table = {demodulate<Real>, filter_bins<Real>, resample<Real>,    chirp_table<Real>,
+                                 anchor<Real>,     advance<Real>,     f_statistic<Real>, half_bins<Real>};
 
 }  // namespace
 

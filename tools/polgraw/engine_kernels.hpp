@@ -47,6 +47,14 @@ struct FBlock {
   Real aa, bb, ab;
 };
 
+/// F half-way between two bins: the spectra there are the sums of the lower one and the upper one times `turn`
+/// (half_bin_window), the weights those of the window.
+template <class Real>
+struct HalfBins {
+  FBlock<Real> weights;
+  Real turn_re, turn_im;
+};
+
 struct SumAndMax {
   double sum;
   double max;
@@ -70,6 +78,8 @@ struct Kernels {
   void (*advance)(std::size_t n, const Real* table, Real* xa, Real* xb);
   /// F of n bins; its sum and maximum.
   SumAndMax (*f_statistic)(std::size_t n, const FBlock<Real>&, const Real* xa, const Real* xb, Real* F);
+  /// The same half a bin above n bins; of the spectra n + 1 bins are read.
+  SumAndMax (*half_bins)(std::size_t n, const HalfBins<Real>&, const Real* xa, const Real* xb, Real* F);
 };
 
 namespace isa_baseline {

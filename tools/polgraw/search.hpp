@@ -36,7 +36,7 @@ struct SearchSettings {
   bool drop_remainder = false;    ///< the original's error: bins after the last whole block stay raw
   bool einstein_in_axes = false;  ///< shift = n.(r + einstein (1,1,1)), the original's ephemeris
   bool refine_times = true;       ///< second step of the inversion t + delay(t) = i
-  bool interbin = false;          ///< F between the bins too (plain and fast form, fftpad 1)
+  bool interbin = false;          ///< F between the bins too (fftpad 1)
   bool keep_tail = true;          ///< the resampled series is as much longer than N as the delay grows
   int interpolation_pad = 2;      ///< plain form: oversampling before the spline
   compute::fft::Planner planner = compute::fft::Planner::measure;

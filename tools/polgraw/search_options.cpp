@@ -50,7 +50,6 @@ FarmSettings farm_settings(const SearchOptions& o, int threads, compute::Device 
   farm.batched = o.engine == "batched" || (device.is_cuda() && !farm.plain);
   if (farm.batched && s.norm == Norm::median) throw usage_error("--norm median: the CPU's fast form alone has it");
   if (o.interbin && compat) throw usage_error("--interbin: the original has no half-bins");
-  if (o.interbin && farm.batched) throw usage_error("--interbin: the batched form has no half-bins");
   farm.threads = farm.batched ? 1 : threads;  // a batch keeps all of them busy
   return farm;
 }

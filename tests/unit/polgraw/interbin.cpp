@@ -4,7 +4,7 @@
 
 #include <doctest.h>
 
-#include "engine.hpp"
+#include "device_engine.hpp"
 #include "lattice.hpp"
 #include "short_frame.hpp"
 
@@ -187,6 +187,16 @@ TEST_CASE("interbinning: the plain form, the fast form, and twice the padding") 
     search_sky_point(engine, o, settings, point, {-4, -4}, {}, a);
     PlainEngine slow(o, settings);
     search_sky_point(slow, o, settings, point, {-4, -4}, {}, b);
+    std::vector<Trigger> c;
+    DeviceEngine<double> batch(std::make_shared<EnginePlan<double>>(o, settings, EngineSettings{}), {}, 4);
+    search_sky_point(batch, o, settings, point, {-6, -2}, {}, c);
+    std::erase_if(c, [](const Trigger& t) { return t.ss != -4; });
+    REQUIRE(c.size() == a.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      CHECK(c[i].bin == a[i].bin);
+      CHECK(c[i].half == a[i].half);
+      CHECK(c[i].snr == doctest::Approx(a[i].snr).epsilon(1e-9));
+    }
     REQUIRE(a.size() > 5);
     REQUIRE(a.size() == b.size());
     for (std::size_t i = 0; i < a.size(); ++i) {
