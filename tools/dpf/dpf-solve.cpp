@@ -84,7 +84,10 @@ int main(int argc, char** argv) {
           "the branches, the outputs of the generators and the losses.\n\n"
           "One state is solved by Newton's method in polar form, with the elimination order and the pattern of the factors computed "
           "once. Converged means that the largest power mismatch is below --tol at every bus, plus what rounding alone leaves "
-          "there. Buses that no source reaches are reported with voltage NaN and their load as lost.\n\n"
+          "there. Buses that no source reaches are reported with voltage NaN and their load as lost. Unless --method says "
+          "what to use, a state that Newton cannot solve goes up the ladder below; where Levenberg-Marquardt ends at a minimum of the "
+          "mismatch the verdict is infeasible, and /result/mismatch_p and mismatch_q are the least change of injections that would "
+          "make it solvable.\n\n"
           "Scenarios (time series, Monte Carlo, change tables) are solved side by side with the factor of the base case's Jacobian "
           "in single precision, while states and mismatches stay in double precision: the tolerance is the same as Newton's. A "
           "scenario that contracts too slowly goes up a ladder: Newton, Newton with line search, Newton from DC angles, homotopy; "
@@ -148,7 +151,7 @@ int main(int argc, char** argv) {
             {.unit = "s", .minimum = 0}},
            {"--outputs",
             &options.outputs,
-            "what is written: v, flows, gen, loss; of one state also jacobian, adjoint (see --adjoint-of) and history (as --trace)",
+            "what is written: v, flows, gen, loss, mismatch (of every bus); of one state also jacobian, adjoint (see --adjoint-of) and history (as --trace)",
             {.value_name = "LIST"}},
            {"--adjoint-of",
             &options.adjoint_of,
@@ -240,9 +243,9 @@ int main(int argc, char** argv) {
           "/scenarios/{table,row,col,op,value}[change], ptr[scenario + 1]  instead: scenario s makes changes ptr[s] to ptr[s + 1]; table 1 bus, 2 gen, 3 branch, 7 load, 8 load of an area, row from 1 (0: all), col of the case format, op 0 replace, 1 add, 2 scale\n"
           "/changes/*  a change table, as dpf-import writes it",
       .writes =
-          "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
+          "/grid/*  as read\n/result/{status,iters,max_mismatch,rel_mismatch,mse,path,check,slack_mw,loss_mw,lost_load_mw}[scenario]\n"
           "/result/{vm,va}[scenario,bus]  pu, deg\n/result/{pf,qf,pt,qt,loading}[scenario,branch]  MW, MVAr, percent\n"
-          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{time,label}[scenario]\n/history/{max_mismatch,mse,rel_mismatch}[step]  with --trace\n"
+          "/result/{pg,qg}[scenario,gen]  MW, MVAr\n/result/{mismatch_p,mismatch_q}[scenario,bus]  MW, MVAr, with --outputs mismatch or where one state has no solution\n/result/{time,label}[scenario]\n/history/{max_mismatch,mse,rel_mismatch}[step]  with --trace\n"
           "/jacobian/{bus,kind}[unknown], {row,column,value}[entry]  dF/dx, x = angles of PV and PQ buses, then |V| of PQ buses; with --outputs jacobian\n"
           "/adjoint/{p,q}[bus]  derivatives of the scalar per MW and MVAr injected; with --outputs adjoint",
       .standard = {.threads = true, .device = true}};

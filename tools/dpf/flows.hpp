@@ -11,12 +11,13 @@ namespace fachwerk::dpf {
 
 /// Results of one state by file row. Dead buses have voltage NaN, branches and generators out of service 0.
 struct Flows {
-  std::vector<double> vm, va;          ///< pu, degrees
-  std::vector<double> pf, qf, pt, qt;  ///< MW, MVAr entering the branch at its two ends
-  std::vector<float> loading;          ///< percent of rate A, NaN where unlimited
-  std::vector<double> pg, qg;          ///< MW, MVAr
-  double slack_mw = 0;                 ///< generation at reference buses
-  double loss_mw = 0;                  ///< of branches and shunt conductances
+  std::vector<double> vm, va;                  ///< pu, degrees
+  std::vector<double> pf, qf, pt, qt;          ///< MW, MVAr entering the branch at its two ends
+  std::vector<float> loading;                  ///< percent of rate A, NaN where unlimited
+  std::vector<double> pg, qg;                  ///< MW, MVAr
+  std::vector<double> mismatch_p, mismatch_q;  ///< MW, MVAr by bus; empty unless asked for
+  double slack_mw = 0;                         ///< generation at reference buses
+  double loss_mw = 0;                          ///< of branches and shunt conductances
   double load_mw = 0, generation_mw = 0;
 };
 

@@ -316,6 +316,12 @@ void write_header(h5::Output& file, const ResultHeader& header) {
   file.column("/result/path", header.path,
               column("", "what solved it: 0 chord, 1 nr, 2 nr-ls, 3 nr from DC, 4 homotopy, 5 lm, 6 another method",
                      "scenario"));
+  file.column(
+      "/result/check", header.check,
+      column("",
+             "signs of another solution than the operating one, a sum: 1 a voltage below 0.5 pu, 2 a branch with "
+             "more than 90 degrees, 4 sign of det J not that of the flat start",
+             "scenario"));
   file.column("/result/slack_mw", header.slack_mw, column("MW", "generation at reference buses", "scenario"));
   file.column("/result/loss_mw", header.loss_mw, column("MW", "losses of branches and shunts", "scenario"));
   file.column("/result/lost_load_mw", header.lost_load_mw, column("MW", "load of dead buses", "scenario"));
@@ -355,6 +361,11 @@ void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, con
     create("pg", "MW", "active output", "gen", grid.gen.size());
     create("qg", "MVAr", "reactive output", "gen", grid.gen.size());
   }
+  if (outputs.mismatches) {
+    create("mismatch_p", "MW", "active power injected at the solution beyond what is specified, NaN at dead buses",
+           "bus", grid.bus.size());
+    create("mismatch_q", "MVAr", "reactive power likewise", "bus", grid.bus.size());
+  }
 }
 
 void write_flows(h5::Output& file, std::size_t first, const std::vector<const Flows*>& flows, const Outputs& outputs) {
@@ -381,6 +392,10 @@ void write_flows(h5::Output& file, std::size_t first, const std::vector<const Fl
   if (outputs.generators) {
     rows("pg", &Flows::pg);
     rows("qg", &Flows::qg);
+  }
+  if (outputs.mismatches) {
+    rows("mismatch_p", &Flows::mismatch_p);
+    rows("mismatch_q", &Flows::mismatch_q);
   }
 }
 

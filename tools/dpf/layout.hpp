@@ -38,7 +38,7 @@ struct ResultHeader {
   std::vector<std::int8_t> status;
   std::vector<std::int32_t> iterations;
   std::vector<double> max_mismatch, relative, mean_square;
-  std::vector<std::uint8_t> path;
+  std::vector<std::uint8_t> path, check;
   std::vector<double> slack_mw, loss_mw, lost_load_mw;
 };
 void write_header(h5::Output& file, const ResultHeader& header);
@@ -49,7 +49,7 @@ std::size_t scenario_rows(std::size_t width);
 
 /// Which of the large outputs are written.
 struct Outputs {
-  bool voltages = true, flows = true, generators = true;
+  bool voltages = true, flows = true, generators = true, mismatches = false;
 };
 /// Creates the datasets of `scenarios` rows; `write_flows` fills those from `first` on. Compressed or not.
 void create_flows(h5::Output& file, std::size_t scenarios, const Grid& grid, const Outputs& outputs,

@@ -77,6 +77,10 @@ void summarise_scenarios(cli::Session& session, const ResultHeader& header) {
   for (std::size_t s = 0; s < header.status.size(); ++s)
     if (header.status[s] == 0) worst = std::max(worst, header.max_mismatch[s]);
   summary.add("largest mismatch of the converged", worst, "pu");
+  const auto suspicious = std::ranges::count_if(header.check, [](std::uint8_t bits) { return bits != 0; });
+  if (suspicious == 0) return;
+  summary.add("suspicious solutions", suspicious);
+  session.warn(fmt::format("{} scenarios may have found a low-voltage solution (see /result/check)", suspicious));
 }
 
 void plot_profile(const std::string& path, bool force, const Grid& grid, const Flows& result) {

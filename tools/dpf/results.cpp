@@ -49,6 +49,10 @@ ResultLayout::ResultLayout(const Grid& grid, const Outputs& outputs) {
     add("pg", &Flows::pg, g);
     add("qg", &Flows::qg, g);
   }
+  if (outputs.mismatches) {
+    add("mismatch_p", &Flows::mismatch_p, n);
+    add("mismatch_q", &Flows::mismatch_q, n);
+  }
 }
 
 void ResultLayout::add(const char* name, std::vector<double> Flows::*member, std::size_t width) {
@@ -72,6 +76,7 @@ void ResultLayout::put(const Outcome& out, std::size_t row, std::size_t count, s
                                             out.measured.relative,
                                             out.measured.mean_square,
                                             static_cast<double>(out.path),
+                                            static_cast<double>(out.check.bits()),
                                             out.flows.slack_mw,
                                             out.flows.loss_mw,
                                             out.lost_load_mw,

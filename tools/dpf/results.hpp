@@ -18,9 +18,9 @@ class ResultLayout {
  public:
   ResultLayout(const Grid& grid, const Outputs& outputs);
 
-  /// status, iterations, max_mismatch, relative, mean_square, path, slack_mw, loss_mw, lost_load_mw; lowest, mean and
-  /// highest voltage.
-  static constexpr std::size_t scalars = 12;
+  /// status, iterations, max_mismatch, relative, mean_square, path, check, slack_mw, loss_mw, lost_load_mw; lowest,
+  /// mean and highest voltage.
+  static constexpr std::size_t scalars = 13;
 
   struct Table {
     std::string path;                    ///< in the file

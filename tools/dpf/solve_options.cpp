@@ -10,8 +10,8 @@
 namespace fachwerk::dpf {
 namespace {
 
-constexpr std::array<std::string_view, 7> output_words = {"v",        "flows",   "gen",    "loss",
-                                                          "jacobian", "adjoint", "history"};
+constexpr std::array<std::string_view, 8> output_words = {"v",        "flows",    "gen",     "loss",
+                                                          "mismatch", "jacobian", "adjoint", "history"};
 
 FirstOrderOptions first_order_options(const SolveOptions& options) {
   if (!options.preset.empty()) return paper_preset(options.preset);
@@ -70,8 +70,10 @@ Outputs outputs_of(const SolveOptions& options) {
   for (const auto& word : options.outputs)
     if (std::ranges::find(output_words, word) == output_words.end())
       throw usage_error("--outputs: {} is not one of {}", word, fmt::join(output_words, ", "));
-  return {
-      .voltages = asks_for(options, "v"), .flows = asks_for(options, "flows"), .generators = asks_for(options, "gen")};
+  return {.voltages = asks_for(options, "v"),
+          .flows = asks_for(options, "flows"),
+          .generators = asks_for(options, "gen"),
+          .mismatches = asks_for(options, "mismatch")};
 }
 
 Start start_of(const std::string& word) {
@@ -100,7 +102,8 @@ MethodOptions method_options(const SolveOptions& options, const char* chosen) {
           .start = start_of(options.init),
           .first_order = first_order,
           .trace = traced(options),
-          .branches = outputs_of(options).flows};
+          .branches = outputs_of(options).flows,
+          .mismatches = outputs_of(options).mismatches};
 }
 
 Network network_of(const SolveOptions& options, cli::Session& session, const Grid& grid) {

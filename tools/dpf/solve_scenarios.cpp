@@ -32,6 +32,7 @@ class ScenarioWriter {
     header.status.resize(count);
     header.iterations.resize(count);
     header.path.resize(count);
+    header.check.resize(count);
     for (auto* column : {&header.max_mismatch, &header.relative, &header.mean_square, &header.slack_mw, &header.loss_mw,
                          &header.lost_load_mw, &envelope[0], &envelope[1], &envelope[2]})
       column->resize(count);
@@ -54,11 +55,12 @@ class ScenarioWriter {
       header.relative[s] = head[3];
       header.mean_square[s] = head[4];
       header.path[s] = static_cast<std::uint8_t>(head[5]);
-      header.slack_mw[s] = head[6];
-      header.loss_mw[s] = head[7];
-      header.lost_load_mw[s] = head[8];
+      header.check[s] = static_cast<std::uint8_t>(head[6]);
+      header.slack_mw[s] = head[7];
+      header.loss_mw[s] = head[8];
+      header.lost_load_mw[s] = head[9];
       for (std::size_t k = 0; k < 3; ++k)
-        envelope[k][s] = head[9 + k];
+        envelope[k][s] = head[10 + k];
     }
     if (values.size() == layout_.size(block.count)) write_tables(file_, layout_, block.begin, block.count, values);
   }

@@ -1,6 +1,7 @@
 #include "solve_state.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -12,6 +13,8 @@
 
 namespace fachwerk::dpf {
 namespace {
+
+constexpr std::array<const char*, 6> rungs = {"chord", "nr", "nr-ls", "nr from DC", "homotopy", "lm"};
 
 void write_history(h5::Output& file, const std::vector<Iteration>& trace) {
   if (trace.empty()) return;
@@ -122,6 +125,8 @@ Outcome outcome_of(const Grid& grid, const Network& network, Solution&& solution
   FlowWork(network).flows(grid, problem, solution.state, v, s, {}, out.flows);
   std::vector<double> f(2 * v.size());
   out.measured = measure(problem, f, mismatch(problem, solution.state, s, f));
+  put_mismatches(network, f, out.flows);
+  if (solution.status == Status::converged) out.check = check_voltages(problem, solution.state);
   solution.max_mismatch = out.measured.max_mismatch;
   solution.worst_node =
       static_cast<int>(std::ranges::max_element(f, {}, [](double x) { return std::abs(x); }) - f.begin()) / 2;
@@ -129,6 +134,21 @@ Outcome outcome_of(const Grid& grid, const Network& network, Solution&& solution
   out.path = Path::other;
   out.lost_load_mw = network.lost_load_mw;
   return out;
+}
+
+// By the chosen method. Where none was chosen, what Newton cannot solve goes up the ladder, as scenarios do.
+Outcome solve_state(const SolveOptions& options, const Grid& grid, const Network& network,
+                    const MethodOptions& method) {
+  Desk desk(grid, network, method);
+  Outcome out = desk.solve(OperatingPoint(grid));
+  if (out.solution.status == Status::converged || options.method != "auto" || method.method != Method::nr ||
+      options.max_iterations > 0 || method.q_limits != QLimits::off || options.slack != "single")
+    return out;
+  OperatingPoint point(grid);
+  Outcome climbed = desk.climb(point, starting_point(grid, problem_of(network), method.start));
+  climbed.solution.iterations += out.solution.iterations;
+  climbed.solution.trace = std::move(out.solution.trace);
+  return climbed;
 }
 
 }  // namespace
@@ -139,13 +159,14 @@ void solve_one(const SolveOptions& options, cli::Session& session, const cluster
   auto clock = Clock::now();
   const Network network = network_of(options, session, grid);
   MethodOptions method = method_options(options, "nr");
-  method.check = method.branches = true;       // the highest loadings are printed
+  method.branches = true;                      // the highest loadings are printed
+  method.mismatches = true;                    // written where there is no solution
   method.memory = options.memory.value_or(6);  // one state starts further away than the scenarios round a base case
   std::optional<AreaSolution> by_areas;
   if (!options.areas.empty()) by_areas = solve_by_areas(options, world, input, network);
   if (!world.root()) return;
-  const Outcome out = by_areas ? outcome_of(grid, network, std::move(by_areas->solution))
-                               : Desk(grid, network, method).solve(OperatingPoint(grid));
+  const Outcome out =
+      by_areas ? outcome_of(grid, network, std::move(by_areas->solution)) : solve_state(options, grid, network, method);
   const Solution& solution = out.solution;
   const Flows& result = out.flows;
   const double solve_time = seconds_since(clock);
@@ -160,10 +181,12 @@ void solve_one(const SolveOptions& options, cli::Session& session, const cluster
                       .relative = {out.measured.relative},
                       .mean_square = {out.measured.mean_square},
                       .path = {static_cast<std::uint8_t>(out.path)},
+                      .check = {static_cast<std::uint8_t>(out.check.bits())},
                       .slack_mw = {result.slack_mw},
                       .loss_mw = {result.loss_mw},
                       .lost_load_mw = {out.lost_load_mw}});
-  const Outputs outputs = outputs_of(options);
+  Outputs outputs = outputs_of(options);
+  outputs.mismatches = outputs.mismatches || solution.status != Status::converged;
   create_flows(file, 1, grid, outputs);
   write_flows(file, 0, {&result}, outputs);
   write_history(file, solution.trace);
@@ -189,6 +212,8 @@ void solve_one(const SolveOptions& options, cli::Session& session, const cluster
     if (world.size() > 1) summary.add("ranks", world.size());
   }
   if (options.slack != "single") summary.add("distributed slack", solution.state.lambda[0] * grid.base_mva, "MW");
+  if (out.path > Path::nr && out.path < Path::other && options.method == "auto")
+    summary.add("last tried", rungs[static_cast<std::size_t>(out.path)]);
   summary.add("status", name(solution.status));
   summary.add("iterations", solution.iterations);
   summary.add("max mismatch", solution.max_mismatch, "pu");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
 #include "cli/error.hpp"
 #include "lbfgs.hpp"
@@ -114,13 +115,11 @@ LimitedSolution by_method(const Grid& grid, const Network& network, Newton& newt
   return out;
 }
 
-SolutionCheck check_solution(const Problem& problem, const Solution& solution, Newton& newton) {
-  const Network& network = *problem.network;
-  SolutionCheck out;
-  out.lowest_vm = *std::ranges::min_element(solution.state.vm);
-  for (std::size_t k = 0; k < network.slots.size(); ++k)
-    if (const int f = network.from_of_branch[k], t = network.to_of_branch[k]; f >= 0)
-      out.wide_angles += std::cos(solution.state.va[f] - solution.state.va[t]) < 0;
+// The sign of det J costs two factorisations: chord follows it from the base case, so only what is odd besides is
+// asked.
+SolutionCheck check_solution(const Problem& problem, const Solution& solution, Path path, Newton& newton) {
+  SolutionCheck out = check_voltages(problem, solution.state);
+  if (path == Path::chord && !out.suspicious()) return out;
   try {
     const bool flat = newton.factor_at(problem, flat_start(problem)).negative_determinant();
     out.determinant_changed = newton.factor_at(problem, solution.state).negative_determinant() != flat;
@@ -211,8 +210,8 @@ void Desk::complete(const Problem& problem, LimitedSolution&& limited, Path path
   out_.path = path;
   out_.lost_load_mw = network_.lost_load_mw;
   out_.check = {};
-  if (options_.check && out_.solution.status == Status::converged)
-    out_.check = check_solution(problem, out_.solution, newton_);
+  if (out_.solution.status == Status::converged) out_.check = check_solution(problem, out_.solution, path, newton_);
+  if (options_.mismatches) put_mismatches(network_, f_, out_.flows);
 }
 
 Outcome Desk::solve(const OperatingPoint& point, const State* start) {
@@ -296,8 +295,32 @@ Outcome solve_anew(const Grid& grid, const NetworkOptions& network_options, cons
   return Desk(grid, network, options).finish(point, std::move(solved));
 }
 
+SolutionCheck check_voltages(const Problem& problem, const State& state) {
+  const Network& network = *problem.network;
+  SolutionCheck out;
+  out.lowest_vm = *std::ranges::min_element(state.vm);
+  const auto [least, largest] = std::ranges::minmax(state.va);
+  for (std::size_t k = 0; largest - least > std::numbers::pi / 2 && k < network.slots.size(); ++k)
+    if (const int f = network.from_of_branch[k], t = network.to_of_branch[k]; f >= 0)
+      out.wide_angles += std::cos(state.va[f] - state.va[t]) < 0;
+  return out;
+}
+
+void put_mismatches(const Network& network, std::span<const double> mismatch, Flows& flows) {
+  const std::size_t n = network.node_of_bus.size();
+  flows.mismatch_p.assign(n, std::nan(""));
+  flows.mismatch_q.assign(n, std::nan(""));
+  for (std::size_t i = 0; i < n; ++i) {
+    const int k = network.node_of_bus[i];
+    if (k < 0) continue;
+    const double here = network.bus_of_node[k] == static_cast<int>(i) ? network.base_mva : 0;
+    flows.mismatch_p[i] = here * mismatch[2 * k];
+    flows.mismatch_q[i] = here * mismatch[2 * k + 1];
+  }
+}
+
 Outcome not_started(const Grid& grid, const Network& network) {
-  Desk desk(grid, network, {});
+  Desk desk(grid, network, {.mismatches = true});
   ScenarioResult nothing;
   const std::vector<double> nan(static_cast<std::size_t>(network.nodes()), std::nan(""));
   nothing.solution.state = {nan, nan, {}};

@@ -25,8 +25,8 @@ struct MethodOptions {
   Start start = Start::automatic;
   FirstOrderOptions first_order = {};  ///< adam, rmsprop, sgd: all but tolerance and iterations
   bool trace = false;
-  bool branches = true;  ///< flows in branches are wanted
-  bool check = false;    ///< fill in Outcome::check of converged states
+  bool branches = true;     ///< flows in branches are wanted
+  bool mismatches = false;  ///< those of every bus are wanted
 };
 
 /// What tells a low-voltage solution from the operating one (spec 2.5, solution_check).
@@ -34,7 +34,8 @@ struct SolutionCheck {
   double lowest_vm = 1;
   int wide_angles = 0;               ///< branches with more than 90 degrees between their ends
   bool determinant_changed = false;  ///< sign of det J differs from that at the flat start
-  bool suspicious() const { return lowest_vm < 0.5 || wide_angles > 0 || determinant_changed; }
+  int bits() const { return (lowest_vm < 0.5 ? 1 : 0) + (wide_angles > 0 ? 2 : 0) + (determinant_changed ? 4 : 0); }
+  bool suspicious() const { return bits() != 0; }
 };
 
 /// A solved state with the flows that follow from it.
@@ -90,6 +91,12 @@ class Desk {
 
 /// A grid with a topology of its own: built and solved up the whole ladder.
 Outcome solve_anew(const Grid& grid, const NetworkOptions& network, const MethodOptions& options);
+
+/// The check but for the determinant.
+SolutionCheck check_voltages(const Problem& problem, const State& state);
+
+/// Mismatches of the nodes as those of buses; the first of fused buses stands for all.
+void put_mismatches(const Network& network, std::span<const double> mismatch, Flows& flows);
 
 /// What is written for a scenario that was not looked at, all NaN.
 Outcome not_started(const Grid& grid, const Network& network);
