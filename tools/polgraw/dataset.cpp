@@ -227,6 +227,9 @@ Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::strin
   frame.info.band = static_cast<std::int64_t>(file.number("/", "band").value_or(-1));
   frame.info.overlap = file.number("/", "overlap").value_or(0.03125);
   frame.info.gps_start = need_number(file, "/", "gps_start");
+  o.mixing_gps = file.number("/", "mixing_gps");
+  if (o.mixing_gps && !std::isfinite(*o.mixing_gps))
+    throw bad_input("{}: attribute mixing_gps is not finite", file.name());
   if (fpo && frame.info.band >= 0) {
     const double edge = band_edge(static_cast<int>(frame.info.band), dt, frame.info.overlap);
     if (std::abs(edge - *fpo) > 1e-6)
@@ -268,6 +271,7 @@ void write_frame(h5::Output& file, const Frame& frame) {
   if (o.band.fpo > 0) file.attribute("/", "fpo", o.band.fpo);
   file.attribute("/", "dt", dt);
   file.attribute("/", "gps_start", frame.info.gps_start);
+  if (o.mixing_gps) file.attribute("/", "mixing_gps", *o.mixing_gps);
   const double nod = std::round(static_cast<double>(o.band.N) * dt / 86164.0989);
   if (nod >= 1 && frame_length(nod, dt) == o.band.N) file.attribute("/", "nod", nod);
   for (const auto& d : o.detectors) {

@@ -63,7 +63,7 @@ DirectSums DirectStatistic::detector(std::size_t d, const SignalPoint& point) co
                            (e.sun.empty() ? 0 : shapiro_delay(r, e.sun[i], n, band.dt));
       const auto t = static_cast<double>(i);
       const double phase = point.omega * (t + shift) + point.s * t * t + (oms + 2 * point.s * t) * shift +
-                           point.s2 * t * t * (t + 3 * shift);
+                           point.s2 * t * t * (t + 3 * shift) + (series.mixing.empty() ? 0 : series.mixing[i]);
       const auto back = FACHWERK_ISA::turn_back<double>(phase * (1 / (2 * pi)));
       xa_re += x * a * back.re;
       xa_im += x * a * back.im;

@@ -27,6 +27,14 @@ SignalPoint at_frame(const SignalPoint& reference, double samples) {
   return point;
 }
 
+Injection at_frame(const Injection& reference, const Band& band, double samples, double mixing_seconds) {
+  const auto& p = reference.point;
+  Injection injection{at_frame(p, samples), reference.polarisation};
+  const double phase = samples * (p.omega + samples * (p.s + samples * p.s2)) + mixing_phase(band, mixing_seconds);
+  injection.polarisation.phi0 = std::remainder(reference.polarisation.phi0 + phase, 2 * pi);
+  return injection;
+}
+
 std::vector<double> signal_series(const Series& series, const Band& band, const Injection& injection,
                                   bool exact_phase) {
   const auto sky = make_sky(injection.point.alpha, injection.point.delta);

@@ -13,6 +13,9 @@ struct Injection {
 
 /// The signal's parameters at a frame that starts `samples` samples after the reference frame.
 SignalPoint at_frame(const SignalPoint& reference, double samples);
+/// The same signal there: its phase phi0 goes on too. The mixing's phase is 0 at `mixing_seconds` after the reference
+/// frame's start, where it was 0 for the reference frame at its own.
+Injection at_frame(const Injection& reference, const Band& band, double samples, double mixing_seconds);
 
 /// The signal in one detector (h_i of sec. 2.4). `exact_phase` keeps every term: omega tau + s tau^2 + oms n.r with
 /// tau = i + n.r.

@@ -79,7 +79,8 @@ void for_each_sample(const Observation& o, const Series& series, const SignalPoi
                          (e.sun.empty() ? 0 : shapiro_delay(r, e.sun[i], n, o.band.dt));  // its slope is some 1e-5 s
     const double rate = oms + p.omega + 2 * p.s * t + 3 * p.s2 * t * t;
     SampleModel m{function(here.a, slope_a, bend_a), function(here.b, slope_b, bend_b), 0, {}, {}};
-    m.phase = p.omega * t + p.s * t * t + p.s2 * t * t * t + rate * shift;
+    m.phase =
+        p.omega * t + p.s * t * t + p.s2 * t * t * t + rate * shift + (series.mixing.empty() ? 0 : series.mixing[i]);
     m.phase_by = {t + shift, t * t + 2 * t * shift, t * t * t + 3 * t * t * shift, rate * dot(n_delta, r),
                   rate * dot(n_alpha, r)};
     const double by_delta = dot(n_delta, r), by_alpha = dot(n_alpha, r);
@@ -364,7 +365,17 @@ Observation glue_frames(std::span<const Observation* const> frames, std::span<co
     begins.push_back(static_cast<std::size_t>(std::llround(begin)));
     N = begins.back() + frames[f]->band.N;
   }
+  // A signal at frequency f, mixed by frame k whose mixing begins at M_k, has the phase 2 pi (f - fpo) t + 2 pi fpo
+  // (M_k - t_0) at time t: against the first frame's it runs ahead by 2 pi fpo (M_k - M_0).
+  std::vector<double> ahead;
+  for (std::size_t f = 0; f < frames.size(); ++f) {
+    if (frames[f]->mixing_gps.has_value() != first.mixing_gps.has_value())
+      throw bad_input("frame {}: of some frames the start of the mixing (mixing_gps) is known, of others not", f + 1);
+    ahead.push_back(first.mixing_gps ? mixing_phase(first.band, *frames[f]->mixing_gps - *first.mixing_gps) : 0);
+  }
+  const bool bridged = std::ranges::any_of(ahead, [](double phase) { return phase != 0; });
   Observation glued;
+  glued.mixing_gps = first.mixing_gps;
   glued.band = make_band(first.band.fpo, first.band.dt, N);
   glued.obliquity = first.obliquity;
   for (const auto& detector : first.detectors) {
@@ -375,6 +386,7 @@ Observation glue_frames(std::span<const Observation* const> frames, std::span<co
     e.position.assign(N, {});
     e.detector.clear();
     if (separate) e.einstein.assign(N, 0);
+    if (bridged) series.mixing.assign(N, 0);
     const bool sun = !e.sun.empty();
     if (sun) e.sun.assign(N, Vector3{});
     double weight = 0, squares = 0;
@@ -387,6 +399,7 @@ Observation glue_frames(std::span<const Observation* const> frames, std::span<co
       const auto at = static_cast<std::ptrdiff_t>(begins[f]);
       std::ranges::copy(same->x, series.x.begin() + at);
       std::ranges::copy(same->ephemeris.position, e.position.begin() + at);
+      if (bridged) std::fill_n(series.mixing.begin() + at, same->x.size(), ahead[f]);
       if (separate) std::ranges::copy(same->ephemeris.einstein, e.einstein.begin() + at);
       if (sun) std::ranges::copy(same->ephemeris.sun, e.sun.begin() + at);
       const auto present = static_cast<double>(same->x.size() - missing_samples(same->x));

@@ -61,8 +61,9 @@ struct FisherInformation {
 FisherInformation fisher_information(const Observation& observation, const SignalPoint& point, const Amplitudes& A,
                                      const FreeParameters& free = {});
 
-/// Frames as one coherent series: what lies between them is missing. Only detectors of the first frame. Throws bad
-/// input when the frames do not begin a whole number of samples apart or overlap.
+/// Frames as one coherent series: what lies between them is missing. Only detectors of the first frame. Where the
+/// frames say when the phase of their mixing was 0 their phases are joined; otherwise they count as cut from one
+/// series. Throws bad input when the frames do not begin a whole number of samples apart or overlap.
 Observation glue_frames(std::span<const Observation* const> frames, std::span<const double> samples);
 
 }  // namespace fachwerk::polgraw

@@ -65,6 +65,11 @@ std::size_t frame_length(double days, double dt) {
   return static_cast<std::size_t>(std::llround(days * 86164.0989 / dt));
 }
 
+double mixing_phase(const Band& band, double seconds) {
+  const double turns = band.fpo * seconds;
+  return 2 * pi * (std::fmod(turns, 1.0) + std::fma(band.fpo, seconds, -turns));
+}
+
 Band make_band(double fpo, double dt, std::size_t N) {
   return {fpo, dt, N, power_of_two_at_least(N)};
 }

@@ -45,6 +45,8 @@ struct Band {
 /// Samples in `days` sidereal days: round(days * 86164.0989 / dt).
 std::size_t frame_length(double days, double dt);
 std::size_t power_of_two_at_least(std::size_t n);
+/// Phase 2 pi fpo t of the mixing, t in seconds, reduced without the rounding of the product: rad, within +-2 pi.
+double mixing_phase(const Band& band, double seconds);
 Band make_band(double fpo, double dt, std::size_t N);
 /// Lower edge of band number b with relative overlap v: 10 + (1 - v) b / (2 dt) Hz.
 double band_edge(int band, double dt, double overlap = 0.03125);
@@ -89,6 +91,9 @@ struct Series {
   Ephemeris ephemeris;
   double sigma2 = 0;     ///< variance of the noise
   double gps_start = 0;  ///< s
+  /// By how much the mixing's phase runs ahead of that of the first sample's frame, rad, sample by sample, in series of
+  /// frames mixed one by one; empty: nowhere. Only the direct sums take it.
+  std::vector<double> mixing = {};
 };
 
 /// Variance of the noise: original: N/(N - zeros) times the n-1 variance of all samples, zeros included.

@@ -224,6 +224,8 @@ void run(const Options& options, cli::Session& session) {
     frame = make_frame(options);
   }
   auto& o = frame.observation;
+  if (std::ranges::all_of(o.detectors, [](const Series& s) { return s.x.empty(); }))
+    o.mixing_gps = frame.info.gps_start;
   if (!options.noise.empty() && options.noise.size() != 1 && options.noise.size() != o.detectors.size())
     throw usage_error("--noise: expected one value or {}, found {}", o.detectors.size(), options.noise.size());
   const auto number = static_cast<std::uint64_t>(frame.info.frame);
@@ -254,6 +256,8 @@ void run(const Options& options, cli::Session& session) {
   }
   const double elapsed = static_cast<double>(frame.info.frame - options.reference.value_or(frame.info.frame)) *
                          static_cast<double>(o.band.N);
+  // Data whose mixing is not known counts as cut from one series that the reference frame began.
+  const double mixing_seconds = o.mixing_gps ? *o.mixing_gps - frame.info.gps_start + elapsed * o.band.dt : 0;
   // Without noise the signal fills what would be exact zeros.
   const bool silent =
       std::ranges::all_of(o.detectors, [](const Series& s) { return missing_samples(s.x) == s.x.size(); });
@@ -270,8 +274,7 @@ void run(const Options& options, cli::Session& session) {
   std::vector<Injection> reported;
   std::vector<double> snrs;
   for (auto injection : signals) {
-    auto here = injection;
-    here.point = at_frame(injection.point, elapsed);
+    auto here = at_frame(injection, o.band, elapsed, mixing_seconds);
     if (!(here.point.omega > 0 && here.point.omega < pi))
       throw usage_error("the signal leaves the band by frame {}: see --nfr-in-band", frame.info.frame);
     if (options.amp) here.polarisation.h0 = *options.amp;
@@ -322,7 +325,7 @@ int main(int argc, char** argv) {
       .description =
           "Without DATA makes a frame: ephemeris, noise, gaps. Then adds signals (--params, --catalogue, --random) and lines. "
           "Signals are added where there is data; --snr scales to the network's optimal signal-to-noise ratio with the "
-          "variances estimated from the data. Parameters are those at the start of frame --ref-frame. Random numbers are "
+          "variances estimated from the data. Parameters are those at the start of frame --ref-frame; the phase phi0 goes on from there too. Random numbers are "
           "keyed by seed, frame, detector and sample.",
       .arguments = {cli::optional_input("DATA", o.input, "gw-data: data or ephemerides alone"),
                     cli::output("OUT", o.output, "gw-data")},

@@ -71,6 +71,7 @@ Frame cut_frame(const Options& o) {
   Frame frame;
   frame.info = {o.frame, o.fpo ? -1 : *o.band, o.overlap, start};
   frame.observation.band = make_band(fpo, o.dt, N);
+  frame.observation.mixing_gps = start;
   Series series;
   series.site = *site;
   series.gps_start = start;

@@ -19,6 +19,7 @@ struct Observation {
   Grid grid;
   std::optional<SkyPosition> directed = {};  ///< the only one; the grid's sky vectors have no meaning then
   double obliquity = mean_obliquity;
+  std::optional<double> mixing_gps = {};  ///< when the phase of the mixing down to fpo was 0, s
 };
 
 enum class Precision { double_precision, mixed };

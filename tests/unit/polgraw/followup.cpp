@@ -136,6 +136,41 @@ TEST_CASE("frames glued to one series are the one long frame; summed ones add up
   const JointStatistic sum({&a, &b}, {0, 2100});
   CHECK(sum.F(point) ==
         doctest::Approx(DirectStatistic(a).F(point) + DirectStatistic(b).F(at_frame(point, 2100))).epsilon(1e-12));
+  // The second frame mixed from its own start: its phases run ahead by those of the mixing until then.
+  auto first = a, own = b;
+  first.mixing_gps = 1187008512;
+  own.mixing_gps = 1187008512 + 20.0 * 2100;
+  const auto there = at_frame(injection, whole.band, 2100, 20.0 * 2100);
+  for (auto& d : own.detectors) {
+    const auto h = signal_series(d, own.band, there, false);
+    for (std::size_t i = 0; i < h.size(); ++i)
+      if (d.x[i] != 0) d.x[i] = h[i];
+  }
+  for (std::size_t d = 0; d < 2; ++d) {
+    const auto h = signal_series(whole.detectors[d], whole.band, injection, false);
+    for (std::size_t i = 0; i < h.size(); ++i)
+      if (whole.detectors[d].x[i] != 0) whole.detectors[d].x[i] = h[i];
+    std::copy_n(whole.detectors[d].x.begin(), 1500, first.detectors[d].x.begin());
+  }
+  const std::vector<const Observation*> one_by_one{&first, &own};
+  const auto bridged = glue_frames(one_by_one, std::vector<double>{0, 2100});
+  const DirectStatistic of_whole(whole), of_bridged(bridged);
+  CHECK(of_bridged.F(point) == doctest::Approx(of_whole.F(point)).epsilon(1e-6));
+  const auto wanted = estimate_amplitudes(of_whole.network(injection.point)),
+             got = estimate_amplitudes(of_bridged.network(injection.point));
+  for (std::size_t k = 0; k < 4; ++k)
+    CHECK(got[k] == doctest::Approx(wanted[k]).epsilon(1e-6));
+  const auto slope = JointStatistic({&bridged}, {0}).derivatives(point).gradient,
+             wanted_slope = JointStatistic({&whole}, {0}).derivatives(point).gradient;
+  CHECK(std::abs(slope[0] - wanted_slope[0]) < 1e-6 * of_whole.F(point) * 4000);  // of F N
+  auto unknown = own;
+  unknown.mixing_gps.reset();
+  const std::vector<const Observation*> odd{&first, &unknown};
+  CHECK_THROWS(glue_frames(odd, std::vector<double>{0, 2100}));
+  // The product fpo t is far beyond the digits of its fraction.
+  const Band high = make_band(1999.3, 0.5, 1000);
+  CHECK(std::abs(std::remainder(mixing_phase(high, 1e9) - mixing_phase(high, 1e9 - 10.0) - 2 * pi * 19993, 2 * pi)) <
+        1e-6);
   CHECK_THROWS(glue_frames(frames, std::vector<double>{0, 2100.5}));
   CHECK_THROWS(glue_frames(frames, std::vector<double>{0, 1499}));
 }
