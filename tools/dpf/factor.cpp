@@ -78,6 +78,7 @@ BlockFactor::BlockFactor(const Pattern& pattern, int pivots)
 bool BlockFactor::factor(std::span<const Block> a) {
   const Pattern& given = *pattern_;
   const Pattern& filled = symbolic_.filled;
+  const int pivots = pivots_;
   negative_ = false;
   for (int i = 0; i < given.rows(); ++i) {
     for (int s = filled.start[i]; s < filled.start[i + 1]; ++s)
@@ -85,7 +86,7 @@ bool BlockFactor::factor(std::span<const Block> a) {
     for (int s = given.start[i]; s < given.start[i + 1]; ++s)
       work_[given.column[s]] = a[s];
     int s = filled.start[i];
-    for (; s < filled.diagonal[i] && filled.column[s] < pivots_; ++s) {
+    for (; s < filled.diagonal[i] && filled.column[s] < pivots; ++s) {
       const int j = filled.column[s];
       const Block multiplier = product(work_[j], inverse_[j]);
       values_[s] = multiplier;
@@ -112,9 +113,10 @@ void BlockFactor::solve(std::span<double> x) const {
 
 void BlockFactor::eliminate(std::span<double> x) const {
   const Pattern& filled = symbolic_.filled;
+  const int pivots = pivots_;
   for (int i = 0; i < filled.rows(); ++i) {
     double x0 = x[2 * i], x1 = x[2 * i + 1];
-    for (int s = filled.start[i]; s < filled.diagonal[i] && filled.column[s] < pivots_; ++s) {
+    for (int s = filled.start[i]; s < filled.diagonal[i] && filled.column[s] < pivots; ++s) {
       const Block& v = values_[s];
       const double y0 = x[2 * filled.column[s]], y1 = x[2 * filled.column[s] + 1];
       x0 -= v[0] * y0 + v[1] * y1;

@@ -20,10 +20,6 @@ bool magnitude_is_free(NodeType type) {
   return type == NodeType::pq;
 }
 
-}  // namespace
-
-namespace {
-
 Complex injection(const Problem& problem, std::span<const Complex> v, int i) {
   const Pattern& pattern = problem.network->pattern;
   Complex current = 0;
@@ -38,6 +34,13 @@ std::array<double, 2> balance(const Problem& problem, std::span<const double> la
   if (!problem.slack_weight.empty()) left -= problem.slack_weight[i] * lambda[problem.network->island[i]];
   const bool p_counts = angle_is_free(problem.type[i]) || !problem.slack_weight.empty();
   return {p_counts ? left.real() : 0, magnitude_is_free(problem.type[i]) ? left.imag() : 0};
+}
+
+// With S_ij = V_i conj(Y_ij V_j): dS_i/dtheta_j = -j S_ij, dS_i/dlnV_j = S_ij for j != i.
+Block off_diagonal(bool p_row, bool q_row, NodeType column, Complex s) {
+  const bool angle = angle_is_free(column), magnitude = magnitude_is_free(column);
+  return {p_row && angle ? s.imag() : 0, p_row && magnitude ? s.real() : 0, q_row && angle ? -s.real() : 0,
+          q_row && magnitude ? s.imag() : 0};
 }
 
 }  // namespace
@@ -124,7 +127,7 @@ std::vector<double> rounding_floor(const Problem& problem, const State& state) {
   for (int i = 0; i < pattern.rows(); ++i) {
     double sum = 0;
     for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k)
-      sum += std::abs(problem.y[k]) * state.vm[pattern.column[k]];
+      sum += std::sqrt(std::norm(problem.y[k])) * state.vm[pattern.column[k]];
     floor[i] = 8 * std::numeric_limits<double>::epsilon() * state.vm[i] * sum;
   }
   return floor;
@@ -136,38 +139,33 @@ bool within(std::span<const double> f, std::span<const double> floor, double tol
   return true;
 }
 
-// With S_ij = V_i conj(Y_ij V_j): dS_i/dtheta_j = -j S_ij, dS_i/dlnV_j = S_ij for j != i, and on the diagonal
-// dS_i/dtheta_i = j (S_i - S_ii), dS_i/dlnV_i = S_i + S_ii.
 Block jacobian_block(const Problem& problem, int i, int j, Complex s) {
-  const bool p_row = angle_is_free(problem.type[i]), q_row = magnitude_is_free(problem.type[i]);
-  const bool angle = angle_is_free(problem.type[j]), magnitude = magnitude_is_free(problem.type[j]);
-  return {p_row && angle ? s.imag() : 0, p_row && magnitude ? s.real() : 0, q_row && angle ? -s.real() : 0,
-          q_row && magnitude ? s.imag() : 0};
+  return off_diagonal(angle_is_free(problem.type[i]), magnitude_is_free(problem.type[i]), problem.type[j], s);
 }
 
+// On the diagonal dS_i/dtheta_i = j (S_i - S_ii), dS_i/dlnV_i = S_i + S_ii.
 void jacobian_rows(const Problem& problem, std::span<const Complex> v, std::span<const double> vm, int first, int last,
                    std::span<Block> a) {
   const Pattern& pattern = problem.network->pattern;
   const int offset = pattern.start[first];
   for (int i = first; i < last; ++i) {
     const bool p_row = angle_is_free(problem.type[i]), q_row = magnitude_is_free(problem.type[i]);
-    Complex total = 0, own = 0;
-    for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k) {
+    const int diagonal = pattern.diagonal[i], end = pattern.start[i + 1];
+    Complex total = 0;
+    for (int k = pattern.start[i]; k < end; ++k) {
       const int j = pattern.column[k];
       const Complex s = times(v[i], std::conj(times(problem.y[k], v[j])));
       total += s;
-      if (j == i)
-        own = s;
-      else
-        a[k - offset] = jacobian_block(problem, i, j, s);
+      a[k - offset] = off_diagonal(p_row, q_row, problem.type[j], s);
     }
+    const Complex own = times(v[i], std::conj(times(problem.y[diagonal], v[i])));
     Complex change;  // of the dependent load with ln|V|
     if (!problem.zip.empty()) {
       const VoltageDependence& z = problem.zip[i];
       change = {(z.p_current + 2 * z.p_impedance * vm[i]) * vm[i], (z.q_current + 2 * z.q_impedance * vm[i]) * vm[i]};
     }
     const Complex to_magnitude = total + own + change;
-    Block& d = a[pattern.diagonal[i] - offset];
+    Block& d = a[diagonal - offset];
     d = {-(total.imag() - own.imag()), to_magnitude.real(), total.real() - own.real(), to_magnitude.imag()};
     if (!p_row) d[0] = 1, d[1] = d[2] = 0;
     if (!q_row) d[3] = 1, d[1] = d[2] = 0;

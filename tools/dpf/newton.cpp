@@ -22,6 +22,19 @@ int worst_node(std::span<const double> f) {
   return static_cast<int>(worst - f.begin()) / 2;
 }
 
+// A state, its phasors, and F there.
+struct Point {
+  Point(const Problem& problem, State at) : state(std::move(at)), v(phasors(state)), f(2 * v.size()) {
+    std::vector<Complex> s(v.size());
+    injections(problem, v, s);
+    worst = mismatch(problem, state, s, f);
+  }
+  State state;
+  std::vector<Complex> v;
+  std::vector<double> f;
+  double worst;
+};
+
 }  // namespace
 
 std::string name(Status status) {
@@ -107,8 +120,8 @@ bool Newton::direction(std::span<const double> f, std::span<double> dx, Solution
   return pivoting_->solve(dx);
 }
 
-bool Newton::refactor(const Problem& problem, const State& state, Solution& solution) {
-  jacobian(problem, state, jacobian_);
+bool Newton::refactor(const Problem& problem, const State& state, std::span<const Complex> v, Solution& solution) {
+  jacobian_rows(problem, v, state.vm, 0, network_->nodes(), jacobian_);
   solution.pivoted = !factor_.factor(jacobian_);
   if (!solution.pivoted) {
     solution.negative_determinant = factor_.negative_determinant();
@@ -121,9 +134,9 @@ bool Newton::refactor(const Problem& problem, const State& state, Solution& solu
 // -J^-1 F into dx. With distributed slack, F = S(x) - S - w lambda: the angle of the reference is fixed, its P equation
 // gives the change of lambda (the bordered system, eliminated): dlambda = (F_r - r y) / (w_r - r z), y = J^-1 F, z =
 // J^-1 w.
-bool Newton::step(const Problem& problem, const State& state, std::span<const double> f, std::span<double> dx,
-                  std::span<double> dlambda, Solution& solution) {
-  if (!refactor(problem, state, solution)) return false;
+bool Newton::step(const Problem& problem, const State& state, std::span<const Complex> v, std::span<const double> f,
+                  std::span<double> dx, std::span<double> dlambda, Solution& solution) {
+  if (!refactor(problem, state, v, solution)) return false;
   const int n = network_->nodes();
   std::vector<double> rhs(f.begin(), f.end()), weight, z;
   if (!dlambda.empty()) {
@@ -145,8 +158,7 @@ bool Newton::step(const Problem& problem, const State& state, std::span<const do
     for (int k = pattern.start[i]; k < pattern.start[i + 1]; ++k) {
       const int j = pattern.column[k];
       if (j == i) continue;  // its unknowns are fixed
-      const Complex s =
-          std::polar(state.vm[i], state.va[i]) * std::conj(problem.y[k] * std::polar(state.vm[j], state.va[j]));
+      const Complex s = v[i] * std::conj(problem.y[k] * v[j]);
       const double to_magnitude = problem.type[j] == NodeType::pq ? s.real() : 0;
       numerator += s.imag() * dx[2 * j] + to_magnitude * dx[2 * j + 1];
       denominator -= s.imag() * z[2 * j] + to_magnitude * z[2 * j + 1];
@@ -161,68 +173,61 @@ bool Newton::step(const Problem& problem, const State& state, std::span<const do
 
 Solution Newton::solve(const Problem& problem, State start, const NewtonOptions& options) {
   Solution out;
-  out.state = std::move(start);
-  const std::size_t size = 2 * static_cast<std::size_t>(network_->nodes());
-  std::vector<double> f(size), dx(size), dlambda(out.state.lambda.size());
-  const std::vector<double> floor = rounding_floor(problem, out.state);
-  double worst = mismatch(problem, out.state, f);
-  const double first = worst;
+  const std::vector<double> floor = rounding_floor(problem, start);
+  Point now(problem, std::move(start));
+  const double first = now.worst;
+  std::vector<double> dx(now.f.size()), dlambda(now.state.lambda.size());
   const auto record = [&] {
-    if (options.trace) out.trace.push_back(measure(problem, f, worst));
+    if (options.trace) out.trace.push_back(measure(problem, now.f, now.worst));
   };
   const auto moved = [&](double scale) {
-    State state = out.state;
+    State state = now.state;
     apply_step(state, dx, scale);
     for (std::size_t i = 0; i < dlambda.size(); ++i)
       state.lambda[i] += scale * dlambda[i];
-    return state;
+    return Point(problem, std::move(state));
   };
   record();
   bool polished = !options.polish || options.stop_mismatch > 0;
   for (;;) {
-    const bool met = reached(problem, f, floor, options.tolerance, options.stop_mismatch);
+    const bool met = reached(problem, now.f, floor, options.tolerance, options.stop_mismatch);
     if (met) out.status = Status::converged;
     if (met && polished) break;
     if (!met && out.iterations >= options.max_iterations) {
       out.status = Status::iteration_limit;
       break;
     }
-    if (!std::isfinite(worst) || worst > 1e6 * std::max(first, options.tolerance)) {
+    if (!std::isfinite(now.worst) || now.worst > 1e6 * std::max(first, options.tolerance)) {
       out.status = Status::diverged;
       break;
     }
-    if (!step(problem, out.state, f, dx, dlambda, out)) {
+    if (!step(problem, now.state, now.v, now.f, dx, dlambda, out)) {
       if (!met) out.status = Status::diverged;
       break;
     }
-    State state = moved(1);
-    std::vector<double> next(size);
-    double next_worst = mismatch(problem, state, next);
+    Point next = moved(1);
     if (met) {  // polish: keep the step only if it helps
-      if (next_worst < worst) out.state = std::move(state), f.swap(next), worst = next_worst;
+      if (next.worst < now.worst) now = std::move(next);
       break;
     }
     if (options.line_search) {
-      const double merit = square(f);
-      for (double scale = 0.5; scale > 1e-4 && !(square(next) <= (1 - 2e-4 * scale) * merit); scale /= 2) {
-        state = moved(scale);
-        next_worst = mismatch(problem, state, next);
-      }
+      const double merit = square(now.f);
+      for (double scale = 0.5; scale > 1e-4 && !(square(next.f) <= (1 - 2e-4 * scale) * merit); scale /= 2)
+        next = moved(scale);
     }
-    out.state = std::move(state);
-    f.swap(next);
-    worst = next_worst;
+    now = std::move(next);
     ++out.iterations;
     record();
   }
-  out.max_mismatch = worst;
-  out.worst_node = worst_node(f);
+  out.state = std::move(now.state);
+  out.max_mismatch = now.worst;
+  out.worst_node = worst_node(now.f);
   return out;
 }
 
 const BlockFactor& Newton::factor_at(const Problem& problem, const State& state) {
   Solution solution;
-  if (!refactor(problem, state, solution) || solution.pivoted)
+  if (!refactor(problem, state, phasors(state), solution) || solution.pivoted)
     throw method_failed("the Jacobian of the base state is singular");
   return factor_;
 }

@@ -67,9 +67,9 @@ class Newton {
   const BlockFactor& factor() const { return factor_; }  ///< the last ones
 
  private:
-  bool refactor(const Problem& problem, const State& state, Solution& solution);
-  bool step(const Problem& problem, const State& state, std::span<const double> f, std::span<double> dx,
-            std::span<double> dlambda, Solution& solution);
+  bool refactor(const Problem& problem, const State& state, std::span<const Complex> v, Solution& solution);
+  bool step(const Problem& problem, const State& state, std::span<const Complex> v, std::span<const double> f,
+            std::span<double> dx, std::span<double> dlambda, Solution& solution);
   bool direction(std::span<const double> f, std::span<double> dx, Solution& solution);
   double backward_error(std::span<const double> x, std::span<const double> f) const;
 
