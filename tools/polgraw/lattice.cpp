@@ -336,6 +336,31 @@ Square<n> normalised(const Square<n>& M, std::size_t N) {
   return out;
 }
 
+/// Lower triangular M with M Gamma M^T = radius^2 Q Q^T, that is M L = radius Q for Gamma = L L^T. The entries along
+/// the sky are some 1e7 times those of the frequency, which Gamma takes back: L is formed in extended precision, and
+/// each row is solved from its last column with the entries as they are stored, so that an entry makes up for the
+/// rounding of those behind it.
+template <std::size_t n>
+Square<n> rows_in_metric(const Square<n>& gamma, const Square<n>& Q, double radius) {
+  std::array<long double, n * n> L{};
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t k = 0; k <= i; ++k) {
+      long double sum = gamma[n * i + k];
+      for (std::size_t j = 0; j < k; ++j)
+        sum -= L[n * i + j] * L[n * k + j];
+      L[n * i + k] = i == k ? std::sqrt(sum) : sum / L[n * k + k];
+    }
+  Square<n> M{};
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t k = i + 1; k-- > 0;) {
+      long double rest = static_cast<long double>(radius) * Q[n * i + k];
+      for (std::size_t j = k + 1; j <= i; ++j)
+        rest -= M[n * i + j] * L[n * j + k];
+      M[n * i + k] = static_cast<double>(rest / L[n * k + k]);
+    }
+  return M;
+}
+
 }  // namespace
 
 template <std::size_t L>
@@ -380,12 +405,7 @@ MadeGrid<order_of<L>()> make_grid(const std::array<double, L>& fisher, std::size
   auto& grid = made.grid;
   grid.fftpad = settings.fftpad;
   grid.fisher = fisher;
-  grid.unnormalised = multiply(lattice.Q, inverse_lower(lower));
-  for (double& m : grid.unnormalised)
-    m *= radius;
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t k = i + 1; k < n; ++k)
-      grid.unnormalised[n * i + k] = 0;
+  grid.unnormalised = rows_in_metric<n>(fisher, lattice.Q, radius);
   grid.unnormalised[0] = step;
   grid.M = normalised<n>(grid.unnormalised, N);
   // What is written is looked at, not what it was made from: the lattice M L in the metric of the Fisher matrix.

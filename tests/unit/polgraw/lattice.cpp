@@ -145,6 +145,45 @@ TEST_CASE("lattices of directed searches and of two spindowns: closed forms, cov
   check(constrained_lattice<5>(high, Lattice::best), high, 0.7);
 }
 
+namespace {
+
+/// Largest |M Gamma M^T - (1 - c0) Q Q^T| of the grid as it is stored.
+template <std::size_t L>
+double metric_error(const std::array<double, L>& fisher, const Band& band, double c0) {
+  constexpr std::size_t n = order_of<L>();
+  const auto made = make_grid(fisher, band.N, band.nfft, {.c0 = c0});
+  const double step = 2 * pi * static_cast<double>(band.N) / static_cast<double>(band.nfft);
+  const auto Q = constrained_lattice<n>(step * std::sqrt(fisher[0]) / std::sqrt(1 - c0), made.algorithm).Q;
+  const auto& M = made.grid.unnormalised;
+  long double worst = 0;
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < n; ++j) {
+      long double sum = 0, wanted = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        wanted += (1 - static_cast<long double>(c0)) * Q[n * i + k] * Q[n * j + k];
+        for (std::size_t l = 0; l < n; ++l)
+          sum += static_cast<long double>(M[n * i + k]) * fisher[n * k + l] * M[n * j + l];
+      }
+      worst = std::max(worst, std::abs(sum - wanted));
+    }
+  return static_cast<double>(worst);
+}
+
+}  // namespace
+
+TEST_CASE("the stored grid has the metric of its lattice: M Gamma M^T = (1 - c0) Q Q^T") {
+  for (const double days : {1.0, 2.0, 6.0}) {
+    const auto o = empty_frame(frame_length(days, 10), 10);
+    for (const double c0 : {0.25, 0.75}) {
+      const double four = metric_error(linear_fisher<4>(o), o.band, c0);
+      MESSAGE(days << " d, c0 " << c0 << ": " << four);
+      CHECK(four < 1e-12);
+    }
+    CHECK(metric_error(linear_fisher<3>(o), o.band, 0.75) < 1e-12);
+    if (days == 2) CHECK(metric_error(linear_fisher<5>(o), o.band, 0.75) < 1e-12);
+  }
+}
+
 TEST_CASE("Fisher matrices of the linear phase are covariances of its derivatives") {
   const auto o = empty_frame(4096, 30);
   const auto G = linear_fisher<5>(o);
