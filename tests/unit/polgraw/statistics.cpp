@@ -91,6 +91,19 @@ TEST_CASE("false-alarm probability: the two published figures, as far as their i
   const std::vector<std::int64_t> eight{1987, 2419, 2193, 2137, 2363, 2172, 2220, 2191};
   CHECK(false_alarm(137267823 * cells(low) / cells(high), eight, 5).probability ==
         doctest::Approx(7.665713e-08).epsilon(5e-4));
+  // The figure was printed as 1 - (1 - p)^N in double precision, where 1 - p has steps of 2^-53. Its p, some 1.5e-14,
+  // is 139 of them, and no other number of steps fits: p falls with N^5, so that the N of 138 or 140 steps would give
+  // 134 or 144. All its digits are those of 139 steps and N = 4967382, of the grid of another frame than the second
+  // figure's.
+  const double ulp = 0x1p-53;
+  const auto steps_of = [&](double N) { return false_alarm(N, eight, 5).probability / N / ulp; };
+  const double N = std::round(7.665713e-08 / (139 * ulp));
+  CHECK(N == 4967382);
+  CHECK(std::nearbyint(steps_of(N)) == 139);
+  CHECK(std::abs(1 - std::pow(1 - 139 * ulp, N) - 7.665713e-08) < 5e-15);
+  for (const int other : {138, 140})
+    CHECK(std::abs(steps_of(7.665713e-08 / (other * ulp)) - other) > 3);
+  CHECK(137267823 * cells(low) / cells(high) == doctest::Approx(N).epsilon(5e-4));
   // Of the twenty frames the sum of the counts alone is known. Whatever their spread, the one that gives the figure of
   // exactly five frames must give that of five or more.
   for (const bool two_kinds : {false, true}) {
