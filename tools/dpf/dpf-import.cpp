@@ -269,7 +269,7 @@ int main(int argc, char** argv) {
       report(options, session, warnings);
       return write_changes(options, session, source.imported.changes);
     }
-    edit(options, source.imported.grid, warnings);
+    dpf::about(options.input == "-" ? "stdin" : options.input, [&] { edit(options, source.imported.grid, warnings); });
     write(options, session, source, warnings);
   });
 }

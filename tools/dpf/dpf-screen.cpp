@@ -510,7 +510,8 @@ void screen(const Options& options, cli::Session& session, const cluster::Commun
     session.warn(warning);
   std::optional<dpf::ScenarioSource> source;
   if (!options.scenarios.empty()) source = dpf::ScenarioSource::open(options.scenarios, input.grid, options.area);
-  Study study{contingencies_of(options, input.grid, dpf::build_network(input.grid))};
+  Study study{
+      contingencies_of(options, input.grid, dpf::about(input.name, [&] { return dpf::build_network(input.grid); }))};
   if (source) study.points = source->count();
   const auto clock = std::chrono::steady_clock::now();
   Screener screener(options, screen_options, input, study, source ? &*source : nullptr);

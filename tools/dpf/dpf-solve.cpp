@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
             {.minimum = 0, .maximum = 10000000}},
            {"--init",
             &options.init,
-            "start: auto, file, flat, dc (DC angles), or h5:PATH (another solved flow); auto: file unless it is flat, then dc",
+            "start: auto, file, flat, dc (DC angles), h5:PATH (another solved flow), or previous (as --chain); auto: file unless it is flat, then dc",
             {.value_name = "START"}},
            {"--qlim",
             &options.q_limits,
@@ -251,8 +251,9 @@ int main(int argc, char** argv) {
       .standard = {.threads = true, .device = true}};
   return command.run(argc, argv, [&](cli::Session& session) {
     if (options.init != "auto" && options.init != "file" && options.init != "flat" && options.init != "dc" &&
-        !options.init.starts_with("h5:"))
-      throw usage_error("--init: expected auto, file, flat, dc or h5:PATH, found \"{}\"", options.init);
+        options.init != "previous" && !options.init.starts_with("h5:"))
+      throw usage_error("--init: expected auto, file, flat, dc, previous or h5:PATH, found \"{}\"", options.init);
+    if (options.init == "previous") options.chain = true, options.init = "auto";
     cluster::run(session, [&](const cluster::Communicator& world) { solve(options, session, world); });
   });
 }

@@ -260,7 +260,7 @@ LoadedGrid load_grid(const std::string& path) {
     }
   }
   out.grid = std::move(imported.grid);
-  for (auto& warning : check(out.grid))
+  for (auto& warning : about(out.name, [&] { return check(out.grid); }))
     out.warnings.push_back(std::move(warning));
   return out;
 }

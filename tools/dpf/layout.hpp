@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/error.hpp"
 #include "flows.hpp"
 #include "grid.hpp"
 #include "io/hdf5.hpp"
@@ -32,6 +33,17 @@ struct LoadedGrid {
   std::string name;  ///< of the file, for messages
 };
 LoadedGrid load_grid(const std::string& path);
+
+/// What `action` returns; bad input that it finds is told with the file's name before it.
+template <class Action>
+auto about(const std::string& file, const Action& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    if (error.code() != Exit::bad_input) throw;
+    throw Error(error.code(), file + ": " + error.what(), error.hint());
+  }
+}
 
 /// Results of scenarios, one after another: /result.
 struct ResultHeader {

@@ -739,6 +739,7 @@ class Columns {
     if (table_->rows > 0 && table_->columns < least)
       throw bad_input("{}: expected at least {} columns, found {}", name_, least, table_->columns);
   }
+  const std::string& name() const { return name_; }
   std::size_t rows() const { return table_->rows; }
   double at(std::size_t row, std::size_t column, double missing = 0) const {
     return column <= table_->columns ? table_->values[row * table_->columns + column - 1] : missing;
@@ -800,8 +801,11 @@ void read_columns(const Columns& from, const RealColumn<Table> (&columns)[Count]
 
 std::vector<std::int8_t> in_service(const Columns& from, int number) {
   std::vector<std::int8_t> out;
-  for (const double value : from.get(number))
+  for (const double value : from.get(number)) {
+    if (std::isnan(value))
+      throw bad_input("{} row {}: status must be a number, found nan", from.name(), out.size() + 1);
     out.push_back(value > 0);
+  }
   return out;
 }
 

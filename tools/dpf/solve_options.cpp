@@ -107,7 +107,8 @@ MethodOptions method_options(const SolveOptions& options, const char* chosen) {
 }
 
 Network network_of(const SolveOptions& options, cli::Session& session, const Grid& grid) {
-  Network network = build_network(grid, network_options(options));
+  Network network = about(options.input == "-" ? "stdin" : options.input,
+                          [&] { return build_network(grid, network_options(options)); });
   if (options.slack == "file" && std::ranges::none_of(grid.gen.apf, [](double weight) { return weight != 0; }))
     throw bad_input("gen.apf: --slack file needs participation factors, and all are 0");
   if (options.slack != "single") distribute_slack(network, grid);
