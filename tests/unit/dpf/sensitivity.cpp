@@ -1,10 +1,10 @@
 // Adjoint gradients and sensitivities of every kind of parameter against central differences of solved flows.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "cases.hpp"
 #include "compute/random.hpp"
+#include "differences.hpp"
 #include "newton.hpp"
 #include "observe.hpp"
 
@@ -146,35 +146,6 @@ double median_size(const Grid& grid, const std::vector<Parameter>& parameters) {
   return sizes[sizes.size() / 2];
 }
 
-// Ridders: central differences of smaller and smaller steps, extrapolated to none; ends where the last two agree within
-// `enough`, or with the value of the smallest change.
-template <class Slope>
-double extrapolated(const Slope& slope, double step, double enough) {
-  constexpr double ratio = 2;
-  std::vector<double> last, next;
-  double best = 0, error = std::numeric_limits<double>::infinity();
-  for (int level = 0; level < 9; ++level, step /= ratio) {
-    next.assign(1, slope(step));
-    if (!std::isfinite(next[0])) {  // no solution so far away
-      last.clear();
-      continue;
-    }
-    double factor = ratio * ratio;
-    for (const double previous : last) {
-      next.push_back((factor * next.back() - previous) / (factor - 1));
-      factor *= ratio * ratio;
-      const double change = std::max(std::abs(next.back() - next[next.size() - 2]), std::abs(next.back() - previous));
-      if (change < error) {
-        error = change;
-        best = next.back();
-      }
-    }
-    if (error < enough) break;
-    last.swap(next);
-  }
-  return best;
-}
-
 // At most `most` of them, evenly.
 std::vector<Parameter> some_of(const std::vector<Parameter>& all, std::size_t most) {
   std::vector<Parameter> out;
@@ -210,10 +181,10 @@ void compare(const Setting& setting, std::size_t most) {
     double worst = 0, sensitivity_worst = 0;
     for (std::size_t i = 0; i < some.size(); ++i) {
       const double p = get(grid, some[i]);
-      const auto slope = [&](double h) {
-        return (neighbours.value(what, some[i], p + h) - neighbours.value(what, some[i], p - h)) / (2 * h);
-      };
-      const double difference = extrapolated(slope, unit_of(grid, some[i], typical), 2e-8 * largest);
+      const double difference =
+          extrapolated_derivative([&](double h) { return neighbours.value(what, some[i], p + h); },
+                                  unit_of(grid, some[i], typical), 2e-8 * largest)
+              .value;
       worst = std::max(worst, std::abs(gradient[i] - difference));
       double by_columns = 0;
       for (const auto& [observation, weight] : what)
