@@ -10,6 +10,8 @@ namespace fachwerk::h5::internal {
 
 /// Library set-up, once a process: no error stack on stderr, no clean-up at exit (it can loop after a full disk).
 void initialise();
+/// The library prints no errors of its own; it keeps that by thread.
+void silence();
 
 /// The innermost reason that HDF5 or the system gives for the last failure, in one line.
 std::string reason();

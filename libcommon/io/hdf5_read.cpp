@@ -23,9 +23,14 @@ void initialise() {
   static const bool once = [] {
     H5dont_atexit();
     H5open();
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     return true;
   }();
+  (void)once;
+  silence();
+}
+
+void silence() {
+  thread_local const herr_t once = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   (void)once;
 }
 
@@ -47,6 +52,7 @@ std::string reason() {
 }
 
 Handle open_dataset(const Node& node, const std::string& path) {
+  silence();
   Handle dataset(H5Dopen2(node.id(), path.c_str(), H5P_DEFAULT), H5Dclose);
   if (dataset) return dataset;
   const std::string why = reason();
@@ -57,6 +63,7 @@ Handle open_dataset(const Node& node, const std::string& path) {
 }
 
 Handle open_object(const Node& node, const std::string& path) {
+  silence();
   Handle object(H5Oopen(node.id(), path.c_str(), H5P_DEFAULT), H5Oclose);
   if (object) return object;
   const std::string why = reason();
@@ -423,11 +430,13 @@ std::size_t Node::count(const Shape& shape) {
 }
 
 bool Node::exists(const std::string& path) const {
+  silence();
   // An error, not false, where a group on the way is missing.
   return path.empty() || path == "/" || H5Oexists_by_name(id(), path.c_str(), H5P_DEFAULT) > 0;
 }
 
 bool Node::is_dataset(const std::string& path) const {
+  silence();
   const Handle object(H5Oopen(id(), path.c_str(), H5P_DEFAULT), H5Oclose);
   return object && H5Iget_type(object.get()) == H5I_DATASET;
 }
@@ -546,6 +555,7 @@ std::vector<std::string> Node::strings(const std::string& path, std::size_t leng
 // ---- attributes ----------------------------------------------------------------------------------
 
 bool Node::has_attribute(const std::string& path, const std::string& key) const {
+  silence();
   return H5Aexists_by_name(id(), path.c_str(), key.c_str(), H5P_DEFAULT) > 0;
 }
 
