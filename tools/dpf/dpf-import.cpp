@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "cli/command.hpp"
 #include "grid_edit.hpp"
@@ -22,13 +23,14 @@ struct Options {
   std::string reference_rule = "keep", zero_impedance = "keep", units = "off";
 };
 
-/// What was read, and the state of a solved flow where the file has one.
+/// What was read, the state of a solved flow where the file has one, and the file where it is one of ours.
 struct Source {
   dpf::Imported imported;
   std::optional<dpf::Flows> result;
+  std::optional<h5::Input> file;
 };
 
-Source from_hdf5(const h5::Input& file, std::vector<std::string>& warnings) {
+Source from_hdf5(h5::Input&& file, std::vector<std::string>& warnings) {
   Source out;
   if (dpf::is_matlab_case(file)) {
     out.imported = dpf::import_matlab_case(file, warnings);
@@ -37,6 +39,7 @@ Source from_hdf5(const h5::Input& file, std::vector<std::string>& warnings) {
   file.require_kind({"power-case", "power-flow"});
   out.imported.grid = dpf::read_grid(file);
   if (file.exists("/result/vm")) out.result = dpf::read_flows(file, 0, out.imported.grid);
+  out.file = std::move(file);
   return out;
 }
 
@@ -170,22 +173,31 @@ void report(const Options& options, cli::Session& session, const std::vector<std
     session.warn(warning);
 }
 
+// What dpf-import does not know; columns of tables that lost or gained rows fit no more.
+void carry(const h5::Input& from, const dpf::Grid& grid, h5::Output& to) {
+  std::set<std::string> except = {"/result", "/history", "/jacobian", "/adjoint"};
+  const auto rows = [&](const char* path) { return from.exists(path) ? from.info(path).shape[0] : 0; };
+  if (rows("/grid/bus/id") != grid.bus.size() || rows("/grid/gen/bus") != grid.gen.size() ||
+      rows("/grid/branch/f") != grid.branch.size())
+    except.insert("/grid");
+  to.carry(from, except);
+}
+
 void write(const Options& options, cli::Session& session, Source& source, std::vector<std::string>& warnings) {
   dpf::Grid& grid = source.imported.grid;
   const dpf::Flows* result = source.result ? &*source.result : nullptr;
   std::string text;
-  if (options.to != "csv" && options.to != "h5") {
-    if (result != nullptr) put_result(grid, *result);
-    text = text_of(options.to, grid, warnings);
-  }
+  if (options.to != "csv" && result != nullptr) put_result(grid, *result);
+  if (options.to != "csv" && options.to != "h5") text = text_of(options.to, grid, warnings);
   report(options, session, warnings);
   summarise(session, grid);
   if (options.to == "csv") {
     dpf::write_csv(options.output, session.force, grid, result);
   } else if (options.to == "h5") {
     h5::Output file = h5::Output::create(options.output, session.force);
-    file.stamp(session, "power-case");
+    file.stamp(session, "power-case", source.file ? &*source.file : nullptr);
     dpf::write_grid(file, grid);
+    if (source.file) carry(*source.file, grid, file);
     file.commit();
   } else {
     formats::Sink sink = formats::Sink::create(options.output, session.force, false);
