@@ -15,6 +15,18 @@ double square(std::span<const double> f) {
   return sum;
 }
 
+// |F|^2 is known to 2 sum |F_i| floor_i. Along unknown j alone it falls by at most g_j^2 / (J^T J)_jj: where no unknown
+// has more to give than that, no damping lets the computed |F| fall any more.
+bool flat_to_rounding(std::span<const double> gradient, const NormalEquations& equations, std::span<const double> f,
+                      std::span<const double> floor) {
+  double known_to = 0, largest_fall = 0;
+  for (std::size_t k = 0; k < f.size(); ++k) {
+    known_to += 2 * std::abs(f[k]) * floor[k / 2];
+    largest_fall = std::max(largest_fall, gradient[k] * gradient[k] / equations.measure(k));
+  }
+  return largest_fall <= known_to;
+}
+
 }  // namespace
 
 Solution levenberg_marquardt(const Problem& problem, State start, const LevenbergOptions& options) {
@@ -49,10 +61,9 @@ Solution levenberg_marquardt(const Problem& problem, State start, const Levenber
       if (crawls) equations.add_curvature(problem, out.state, f);
     }
     const double steepest = std::abs(*std::ranges::max_element(gradient, {}, [](double g) { return std::abs(g); }));
-    // Rounding of F alone may leave more than `stationary` on large grids: then no damping lets |F| fall any more.
-    const double stationary = mu > 1e12 ? 100 * options.stationary : options.stationary;
     // Close to a solution the gradient is small because F is: a minimum that is none has J^T F small beside F.
-    if (steepest < stationary && steepest < 1e-4 * std::sqrt(square(f))) {
+    const bool flat = steepest < options.stationary || (mu > 1e12 && flat_to_rounding(gradient, equations, f, floor));
+    if (flat && steepest < 1e-4 * std::sqrt(square(f))) {
       out.status = Status::infeasible;
       break;
     }
