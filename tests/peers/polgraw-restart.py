@@ -23,7 +23,7 @@ dice = random.Random(int(os.environ.get("SEED", "1")))
 os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
                   OMP_WAIT_POLICY="passive", SOURCE_DATE_EPOCH="0")
 SEARCH = ["polgraw-search", "d.h5"]
-OPTIONS = ["--threshold", "10", "--hemisphere", "1", "--threads", "1", "--fft-planning", "estimate", "--precision", "double", "-q"]
+OPTIONS = ["--threshold", "12", "--fdot-min", "-2e-8", "--fdot-max", "2e-9", "--threads", "1", "--fft-planning", "estimate", "--precision", "double", "-q"]
 CHECKPOINT = ["--checkpoint", "state.h5", "--checkpoint-interval", "0.05"]
 
 
@@ -91,7 +91,7 @@ kills = {"SIGKILL": 0, "SIGTERM": 0}
 late = 0
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    subprocess.run(["polgraw-inject", "--gps", "1187008512", "--days", "0.5", "--fpo", "20.171875", "--noise", "1", "--random",
+    subprocess.run(["polgraw-inject", "--gps", "1187008512", "--days", "1", "--fpo", "20.171875", "--noise", "1", "--random",
                     "--snr", "15", "--seed", "7", "d.h5", "-q"], check=True)
     start = time.time()
     subprocess.run(SEARCH + ["whole.h5"] + OPTIONS, check=True)
@@ -121,4 +121,5 @@ with tempfile.TemporaryDirectory() as folder:
         for name in os.listdir("."):
             if name == "cut.h5" or name.startswith("state") or name.endswith(".part"):
                 os.remove(name)
+    assert sum(kills.values()) > late, "never struck in time"
     print(f"{kills['SIGKILL']} times SIGKILL, {kills['SIGTERM']} times SIGTERM, {late} of them after the output was whole; left alone it takes {lasts:.1f} s")

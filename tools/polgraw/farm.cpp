@@ -97,6 +97,32 @@ SearchRange range_around(const Observation& o, const SignalPoint& signal, int si
 
 namespace {
 
+/// The most by which the frequency of a task's templates changes within the frame, rad/sample.
+double frequency_drift(const Observation& o, const Task& task) {
+  const auto point = task_point(o, task);
+  const auto n = static_cast<double>(o.band.N);
+  double drift = 0;
+  for (const int ss : {task.spindowns.lo, task.spindowns.hi})
+    drift = std::max(drift, n * std::abs(2 * spindown_of(o.grid, ss, point) + 3 * n * point.second.s2));
+  return drift;
+}
+
+}  // namespace
+
+EngineSettings engine_settings(const Observation& o, std::span<const Task> tasks, const FarmSettings& settings) {
+  auto engine = settings.engine;
+  if (!engine.half_rate) return engine;
+  // Near the cut it rings: a quarter of the guard, 256 bins at least, are kept between it and every template.
+  const double bin = 2 * pi / static_cast<double>(o.band.nfft);
+  const auto bins = search_bins(o.band, o.grid.fftpad, settings.search);
+  const double guard = static_cast<double>(bins.lo) / o.grid.fftpad * bin;
+  const double room = std::min(0.75 * guard, guard - 256 * bin);
+  engine.half_rate = std::ranges::all_of(tasks, [&](const Task& t) { return frequency_drift(o, t) <= room; });
+  return engine;
+}
+
+namespace {
+
 constexpr int batch_of_spindowns = 32;
 
 /// A sky point in work. Its spindowns are taken block by block, by the thread whose it is and, once no tasks are left,
@@ -208,14 +234,17 @@ class Worker {
       engine_;
 };
 
-Current load_frame(int number, const FarmSettings& settings,
+Current load_frame(int number, std::span<const Task> tasks, const FarmSettings& settings,
                    const std::function<std::shared_ptr<const FarmSource>(int)>& load) {
   Current frame{number, load(number), nullptr, nullptr};
   const auto& o = frame.source->observation;
-  if (!settings.plain && settings.precision == Precision::mixed)
-    frame.mixed = std::make_shared<EnginePlan<float>>(o, settings.search, settings.engine);
-  else if (!settings.plain)
-    frame.exact = std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine);
+  if (settings.plain) return frame;
+  const auto mine = std::ranges::equal_range(tasks, number, {}, &Task::source);
+  const auto engine = engine_settings(o, {mine.begin(), mine.end()}, settings);
+  if (settings.precision == Precision::mixed)
+    frame.mixed = std::make_shared<EnginePlan<float>>(o, settings.search, engine);
+  else
+    frame.exact = std::make_shared<EnginePlan<double>>(o, settings.search, engine);
   return frame;
 }
 
@@ -266,7 +295,7 @@ class Farm {
 
  private:
   void enter(int number) {
-    if (current_.number != number) current_ = load_frame(number, settings_, load_);
+    if (current_.number != number) current_ = load_frame(number, tasks_, settings_, load_);
   }
 
   Job* next_job() {

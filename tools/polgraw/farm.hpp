@@ -59,13 +59,18 @@ struct FarmSettings {
   int threads = 1;
 };
 
+/// The fast form as a frame's tasks need it: at half the sampling rate only while no template's frequency drifts across
+/// the part of the band that is left out at its ends (the cut there takes noise and signal beyond it away).
+EngineSettings engine_settings(const Observation& observation, std::span<const Task> tasks,
+                               const FarmSettings& settings);
+
 /// One frame as tasks need it.
 struct FarmSource {
   Observation observation;
   Exclusions exclusions;
 };
 
-/// Runs tasks on `threads` threads. `load(source)` gives a frame, `claim()` the number of the next task or nothing when
+/// Runs tasks, those of a frame one behind the other, on `threads` threads. `load(source)` gives a frame, `claim()` the number of the next task or nothing when
 /// there is none left, `done(task, triggers)` takes a result; these three are called by one thread at a time.
 void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
                const std::function<std::shared_ptr<const FarmSource>(int)>& load,

@@ -109,7 +109,7 @@ int main(int argc, char** argv) {
             "plain: the same statistic without any of the fast form's means; batched: as on a GPU",
             {.choices = {"fast", "plain", "batched"}}},
            {"--interbin", &o.interbin, "F half-way between the bins too; for grids with fftpad 1"},
-           {"--halfrate", &o.halfrate, "off: keep the full sampling rate", {.choices = {"auto", "off"}}},
+           {"--halfrate", &o.halfrate, "auto: where no frequency drifts out of the band; off: the full sampling rate", {.choices = {"auto", "off"}}},
            {"--interpolation",
             &o.degree,
             "degree of the spline of the fast form: 3, 5 or 7",

@@ -15,6 +15,7 @@ SearchSettings compatible(bool openmp_branch) {
   settings.einstein_in_axes = true;
   settings.refine_times = false;
   settings.keep_tail = false;
+  settings.interpolation_pad = 2;
   return settings;
 }
 

@@ -39,7 +39,7 @@ struct SearchSettings {
   bool refine_times = true;       ///< second step of the inversion t + delay(t) = i
   bool interbin = false;          ///< F between the bins too (fftpad 1)
   bool keep_tail = true;          ///< the resampled series is as much longer than N as the delay grows
-  int interpolation_pad = 2;      ///< plain form: oversampling before the spline
+  int interpolation_pad = 4;      ///< plain form: oversampling before the spline; the original's is 2
   compute::fft::Planner planner = compute::fft::Planner::measure;
 };
 SearchSettings compatible(bool openmp_branch);

@@ -197,7 +197,9 @@ void dump_f(const SearchOptions& options, const FarmSource& source, const FarmSe
     engine.set_sky(*point);
     F = engine.f_statistic(n[3]);
   } else {
-    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings.search, settings.engine));
+    const Task task{0, Hemisphere(n[0]), n[2], n[1], {n[3], n[3]}, 0};
+    const auto form = engine_settings(o, {&task, 1}, settings);
+    FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, settings.search, form));
     engine.set_sky(*point);
     F = engine.f_statistic(n[3]);
   }

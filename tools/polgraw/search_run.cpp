@@ -26,13 +26,14 @@ void load_plans(const std::string& path, const cli::Session& session) {
 }
 
 /// Makes the plans of a frame.
-void prepare(const FarmSource& source, const FarmSettings& settings) {
+void prepare(const FarmSource& source, std::span<const Task> tasks, const FarmSettings& settings) {
+  const auto form = engine_settings(source.observation, tasks, settings);
   if (settings.plain)
     PlainEngine engine(source.observation, settings.search);
   else if (settings.precision == Precision::mixed)
-    EnginePlan<float> plan(source.observation, settings.search, settings.engine);
+    EnginePlan<float> plan(source.observation, settings.search, form);
   else
-    EnginePlan<double> plan(source.observation, settings.search, settings.engine);
+    EnginePlan<double> plan(source.observation, settings.search, form);
 }
 
 /// Takes up saved work, of any number of ranks, on rank 0; every rank gets the numbers of the tasks that are still
@@ -104,7 +105,8 @@ void prepare_plans(const SearchWork& work, const FarmSettings& settings, const c
   load_plans(wisdom, session);
   world.on_root([&] {
     if (world.size() == 1 || work.tasks.empty()) return;
-    prepare(*work.frames.front().source, settings);
+    const auto first = std::ranges::equal_range(work.tasks, 0, {}, &Task::source);
+    prepare(*work.frames.front().source, {first.begin(), first.end()}, settings);
     compute::fft::save_wisdom(wisdom);
   });
   if (world.size() > 1) load_plans(wisdom, session);

@@ -154,6 +154,39 @@ TEST_CASE("transform forms against the direct sum at grid points, with gaps") {
   CHECK(float_max < 1e-4);
 }
 
+TEST_CASE("half rate is left where the frequency drifts across the band's edge") {
+  auto o = short_frame();
+  o.grid = make_grid(o, {.c0 = 0.75}).grid;
+  FarmSettings farm;
+  farm.search = quick_settings(Norm::none);
+  const auto point = *sky_point(o.grid, o.band, o.obliquity, Hemisphere::north, 0, 0);
+  const auto per_number = std::abs(2 * o.grid.M[5] * static_cast<double>(o.band.N));  // rad/sample, over the frame
+  const double guard = 2 * pi * 1024 / static_cast<double>(o.band.nfft);
+  int halves = 0;
+  for (const double drift : {-1.3, -0.9, -0.7, -0.3, 0.0, 0.7, 1.3}) {
+    const int ss = static_cast<int>(std::lround(drift * guard / per_number));
+    const Task task{0, point.hemisphere, 0, 0, {ss, ss}, 0};
+    const auto chosen = engine_settings(o, {&task, 1}, farm);
+    CHECK(chosen.half_rate == (std::abs(drift) < 0.75));
+    const auto F = [&](EngineSettings form) {
+      FastEngine<double> engine(std::make_shared<EnginePlan<double>>(o, farm.search, form));
+      engine.set_sky(point);
+      return engine.f_statistic(ss);
+    };
+    const auto full = F({.half_rate = false}), half = F({});
+    double worst = 0;
+    for (std::size_t k = 0; k < full.size(); ++k)
+      worst = std::max(worst, std::abs(full[k] - half[k]));
+    MESSAGE("drift of " << drift << " times the guard: largest difference " << worst);
+    if (chosen.half_rate) CHECK(worst < 0.02);
+    if (std::abs(drift) > 1) CHECK(worst > 0.1);
+    halves += chosen.half_rate ? 1 : 0;
+  }
+  CHECK(halves == 4);
+  farm.engine.half_rate = false;
+  CHECK(!engine_settings(o, {}, farm).half_rate);
+}
+
 TEST_CASE("stepping through spindowns gives what exact phases give") {
   const auto maybe = shared_frame(false);
   if (!maybe) {
