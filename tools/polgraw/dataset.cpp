@@ -27,7 +27,7 @@ Series read_series(const h5::Node& file, const std::string& name, const Band& ba
   if (const Site* known = find_site(name)) series.site = *known;
   series.site.name = name;
   const auto take = [&](const char* key, double& value) {
-    if (const auto found = file.number(root, key)) value = *found;
+    if (file.number(root, key)) value = need_number(file, root, key);
   };
   if (find_site(name) == nullptr)
     for (const char* key : {"lat", "lon", "gamma"})
@@ -37,9 +37,13 @@ Series read_series(const h5::Node& file, const std::string& name, const Band& ba
   take("gamma", series.site.orientation);
   take("height", series.site.height);
   take("zeta", series.site.opening);
-  series.gps_start = file.number(root, "gps_start").value_or(need_number(file, "/", "gps_start"));
+  series.gps_start = need_number(file, "/", "gps_start");
+  take("gps_start", series.gps_start);
   series.ephemeris.phir = need_number(file, root, "phir");
   series.ephemeris.obliquity = need_number(file, root, "eps");
+  if (!(series.ephemeris.obliquity > 0 && series.ephemeris.obliquity < pi / 2))
+    throw bad_input("{}:{}: expected the obliquity eps between 0 and pi/2, found {}", file.name(), root,
+                    series.ephemeris.obliquity);
 
   auto position = read_vectors(file, ephem + "/earth_ssb", band.N, band.dt);
   series.ephemeris.detector = read_vectors(file, ephem + "/det_geo", band.N, band.dt);
@@ -211,6 +215,8 @@ Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::strin
       if (file.is_dataset("/" + child + "/ephem/earth_ssb")) names.push_back(child);
   if (names.empty()) throw bad_input("{}: expected detectors (groups such as /H1 with ephem/earth_ssb)", file.name());
   for (const auto& name : names)
+    if (std::ranges::count(names, name) > 1) throw usage_error("detector {} is named twice", name);
+  for (const auto& name : names)
     if (!file.is_dataset("/" + name + "/ephem/earth_ssb"))
       throw bad_input("{}: expected detector {} (/{}/ephem/earth_ssb)", file.name(), name, name);
   // N from nod, or else from the first ephemeris.
@@ -258,6 +264,17 @@ Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::strin
     frame.has_grid = true;
   }
   return frame;
+}
+
+std::vector<std::string> drop_empty_detectors(Observation& o, const std::string& file) {
+  std::vector<std::string> dropped;
+  std::erase_if(o.detectors, [&](const Series& d) {
+    const bool empty = missing_samples(d.x) == d.x.size();
+    if (empty) dropped.push_back(d.site.name);
+    return empty;
+  });
+  if (o.detectors.empty()) throw bad_input("{}: no detector has data", file);
+  return dropped;
 }
 
 void write_frame(h5::Output& file, const Frame& frame) {

@@ -29,6 +29,8 @@ enum class Needs { data, ephemeris };
 /// Reads a gw-data file and checks it: lengths, finiteness, equal start times and obliquity, fpo against band, the
 /// grid's first vector. `detectors` selects and orders; empty takes all, in alphabetical order.
 Frame read_frame(const h5::Node& file, Needs needs, const std::vector<std::string>& detectors = {});
+/// Removes detectors without a single sample and returns their names. Throws bad input when none is left.
+std::vector<std::string> drop_empty_detectors(Observation& observation, const std::string& file);
 void write_frame(h5::Output& file, const Frame& frame);
 
 /// /grid of a file into the observation's grid and `directed`: (D,D) for the axes omega, s, perhaps s2, and al1, al2

@@ -108,7 +108,9 @@ double TimeScales::ut1_minus_utc(double mjd) const {
   if (above == ut1_utc.end()) return ut1_utc.back()[1];
   const auto& a = *(above - 1);
   const auto& b = *above;
-  return a[1] + (b[1] - a[1]) * (mjd - a[0]) / (b[0] - a[0]);
+  // UT1 - TAI runs smoothly where UTC has a leap second between the rows.
+  const double from = a[1] - tai_minus_utc(a[0]), to = b[1] - tai_minus_utc(b[0]);
+  return from + (to - from) * (mjd - a[0]) / (b[0] - a[0]) + tai_minus_utc(mjd);
 }
 
 std::vector<TimeScales::Leap> parse_leap_seconds(std::string_view text, const std::string& file) {

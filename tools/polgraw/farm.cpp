@@ -12,6 +12,8 @@
 
 #include <omp.h>
 
+#include "cli/error.hpp"
+
 namespace fachwerk::polgraw {
 
 SkyPoint task_point(const Observation& o, const Task& task) {
@@ -88,6 +90,7 @@ SearchRange range_around(const Observation& o, const SignalPoint& signal, int si
   const double reach = o.band.oms() + signal.omega;
   const auto z = lattice_coordinates(o.grid.M, {signal.omega, signal.s, ecliptic.be1 * reach, ecliptic.be2 * reach});
   const auto around = [](double x, int half) {
+    if (!(std::abs(x) < 1e8)) throw usage_error("the point is {:.3g} grid steps away: expected one of this band", x);
     const int centre = static_cast<int>(std::lround(x));
     return Range{centre - half, centre + half};
   };
@@ -112,11 +115,11 @@ double frequency_drift(const Observation& o, const Task& task) {
 EngineSettings engine_settings(const Observation& o, std::span<const Task> tasks, const FarmSettings& settings) {
   auto engine = settings.engine;
   if (!engine.half_rate) return engine;
-  // Near the cut it rings: a quarter of the guard, 256 bins at least, are kept between it and every template.
+  // Near the cut it rings: two fifths of the guard, 256 bins at least, are kept between it and every template.
   const double bin = 2 * pi / static_cast<double>(o.band.nfft);
   const auto bins = search_bins(o.band, o.grid.fftpad, settings.search);
   const double guard = static_cast<double>(bins.lo) / o.grid.fftpad * bin;
-  const double room = std::min(0.75 * guard, guard - 256 * bin);
+  const double room = std::min(0.6 * guard, guard - 256 * bin);
   engine.half_rate = std::ranges::all_of(tasks, [&](const Task& t) { return frequency_drift(o, t) <= room; });
   return engine;
 }

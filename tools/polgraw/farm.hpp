@@ -70,8 +70,9 @@ struct FarmSource {
   Exclusions exclusions;
 };
 
-/// Runs tasks, those of a frame one behind the other, on `threads` threads. `load(source)` gives a frame, `claim()` the number of the next task or nothing when
-/// there is none left, `done(task, triggers)` takes a result; these three are called by one thread at a time.
+/// Runs tasks, those of a frame one behind the other, on `threads` threads. `load(source)` gives a frame, `claim()` the
+/// number of the next task or nothing when there is none left, `done(task, triggers)` takes a result; these three are
+/// called by one thread at a time.
 void run_tasks(std::span<const Task> tasks, const FarmSettings& settings,
                const std::function<std::shared_ptr<const FarmSource>(int)>& load,
                const std::function<std::optional<std::size_t>()>& claim,

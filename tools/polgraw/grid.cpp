@@ -9,6 +9,14 @@ namespace fachwerk::polgraw {
 
 namespace {
 
+constexpr double most_numbers = 1e8;  // of an axis, of the sky's points: more are no search but a wrong grid or prior
+
+int number_of(double x) {
+  if (!(std::abs(x) <= most_numbers))
+    throw bad_input("the search has grid numbers up to {:.3g}: expected 1e8 at most", x);
+  return static_cast<int>(x);
+}
+
 /// Integers from the one below lo to the one above hi: what lies between is within a step of them.
 Range covering(double lo, double hi) {
   if (lo > hi) std::swap(lo, hi);
@@ -79,15 +87,19 @@ SearchRange covering_range(const Grid& grid, const Band& band, double s_lo, doub
     }
   }
   const auto range = [&](std::size_t axis) {
-    return Range{static_cast<int>(std::floor(lo[axis])), static_cast<int>(std::ceil(hi[axis]))};
+    return Range{number_of(std::floor(lo[axis])), number_of(std::ceil(hi[axis]))};
   };
-  return {range(1), range(2), range(3), {1, 2}};
+  const SearchRange found{range(1), range(2), range(3), {1, 2}};
+  if (found.nn.count() * found.mm.count() > most_numbers)
+    throw bad_input("the grid has {:.3g} points next to the sky: expected 1e8 at most",
+                    found.nn.count() * found.mm.count());
+  return found;
 }
 
 Range spindown_range(const Grid& grid, const SpindownPrior& prior, int nn, int mm) {
   const double shift = nn * grid.M[9] + mm * grid.M[13];
-  const int a = static_cast<int>(std::trunc((prior.s_min - nn * grid.M[9] - mm * grid.M[13]) / grid.M[5]));
-  const int b = static_cast<int>(std::trunc(-(shift + prior.s_max) / grid.M[5]));
+  const int a = number_of(std::trunc((prior.s_min - nn * grid.M[9] - mm * grid.M[13]) / grid.M[5]));
+  const int b = number_of(std::trunc(-(shift + prior.s_max) / grid.M[5]));
   return {std::min(a, b), std::max(a, b)};
 }
 

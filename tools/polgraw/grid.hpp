@@ -32,6 +32,7 @@ Matrix4 normalise_grid(const Matrix4& unnormalised, std::size_t N);
 /// Numbers lo..hi, inclusive.
 struct Range {
   int lo = 0, hi = -1;
+  double count() const { return static_cast<double>(hi) - lo + 1; }
   bool operator==(const Range&) const = default;
 };
 

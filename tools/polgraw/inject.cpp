@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/error.hpp"
 #include "compute/fft.hpp"
 
 namespace fachwerk::polgraw {
@@ -73,7 +74,11 @@ Injection draw_signal(const Band& band, const Population& population, std::uint6
   Injection injection;
   auto& p = injection.point;
   const double span = 2 * static_cast<double>(band.N) * population.frames_in_band;
+  int draws = 0;
   do {
+    if (++draws > 100000)
+      throw usage_error("no random signal stays in the band for {} frames: expected fewer, or smaller spindowns",
+                        population.frames_in_band);
     p.omega = pi / 20 + random.uniform() * 18 * pi / 20;
     p.s = population.s_min + random.uniform() * (population.s_max - population.s_min);
   } while (p.omega - std::abs(p.s) * span <= 0 || p.omega + std::abs(p.s) * span >= pi);
@@ -85,6 +90,13 @@ Injection draw_signal(const Band& band, const Population& population, std::uint6
   q.psi = 2 * pi * random.uniform();
   q.phi0 = 2 * pi * random.uniform();
   return injection;
+}
+
+std::uint32_t stream_of(const Observation& o, std::size_t d) {
+  const auto sites = known_sites();
+  const auto known = std::ranges::find(sites, o.detectors[d].site.name, &Site::name);
+  const auto place = static_cast<std::size_t>(known - sites.begin());
+  return static_cast<std::uint32_t>(known == sites.end() ? place + d : place);
 }
 
 void add_noise(std::span<double> x, double sigma, std::uint64_t seed, std::uint64_t frame, std::uint32_t detector) {

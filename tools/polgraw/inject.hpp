@@ -32,6 +32,9 @@ struct Population {
 /// the band); h0 is 1.
 Injection draw_signal(const Band& band, const Population& population, std::uint64_t seed, std::uint64_t number);
 
+/// The number by which random series of detector `d` are told apart: that of its name among the known sites, so that
+/// it does not matter which others are there; of other names that of their place.
+std::uint32_t stream_of(const Observation& observation, std::size_t d);
 /// White Gaussian noise of standard deviation sigma.
 void add_noise(std::span<double> x, double sigma, std::uint64_t seed, std::uint64_t frame, std::uint32_t detector);
 /// Gaussian noise whose amplitude spectral density follows the table (Hz, relative amplitude), linear between rows.

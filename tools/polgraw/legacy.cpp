@@ -35,6 +35,9 @@ Grid parse_grid(std::string_view bytes, const std::string& name) {
   std::memcpy(grid.M.data(), bytes.data() + 4, 128);
   std::memcpy(grid.fisher.data(), bytes.data() + 132, 128);
   std::memcpy(grid.unnormalised.data(), bytes.data() + 260, 128);
+  for (const auto* m : {&grid.M, &grid.fisher, &grid.unnormalised})
+    if (!std::ranges::all_of(*m, [](double v) { return std::isfinite(v); }))
+      throw bad_input("{}: expected finite matrices", name);
   return grid;
 }
 
@@ -53,8 +56,10 @@ Ephemeris parse_ephemeris(std::string_view ssb, std::string_view det, std::size_
     throw bad_input("{}: expected 3 N = {} float64 in rDet.bin, found {} bytes", name, 3 * N, det.size());
   Ephemeris ephemeris;
   const auto values = parse_doubles(ssb), geo = parse_doubles(det);
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i])) throw bad_input("{}: value {} is not finite", name, i);
+  for (const auto* numbers : {&values, &geo})
+    for (std::size_t i = 0; i < numbers->size(); ++i)
+      if (!std::isfinite((*numbers)[i]))
+        throw bad_input("{}{}: value {} is not finite", name, numbers == &geo ? " with rDet.bin" : "", i);
   ephemeris.position.resize(N);
   for (std::size_t i = 0; i < N; ++i)
     ephemeris.position[i] = {values[3 * i], values[3 * i + 1], values[3 * i + 2]};

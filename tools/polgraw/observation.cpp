@@ -42,13 +42,14 @@ std::vector<Site> make_sites() {
   };
   add("G1", degrees(52, 14, 42.528), degrees(9, 48, 25.894), 114.425, 1.19360100484, 5.83039279401);
   add("K1", degrees(36, 24, 42.69722), degrees(137, 18, 21.44171), 414.181, 1.054113, -0.5166798);
-  for (int k = 0; k < 3; ++k) {  // Einstein Telescope, triangle at the site of Virgo
-    const double azimuth = 0.33916285222 - k * 2 * pi / 3;
-    add(std::array{"E1", "E2", "E3"}[static_cast<std::size_t>(k)], 0.76151183984, 0.18333805213, 51.884, azimuth,
-        azimuth - pi / 3);
+  // Einstein Telescope: the corners of a triangle of 10 km at the site of Virgo.
+  add("E1", 0.76151183984, 0.18333805213, 51.884, 0.33916285634, 5.57515048981);
+  add("E2", 0.7629930799, 0.1840585887, 59.735, 4.52845096588, 3.48125314713);
+  add("E3", 0.76270463257, 0.1819299673, 59.727, 2.43258571625, 1.38538765907);
+  for (const char* name : {"H2", "CE"}) {  // Cosmic Explorer: studied at Hanford's place and orientation
+    sites.push_back(sites[0]);
+    sites.back().name = name;
   }
-  sites.push_back(sites[0]);
-  sites.back().name = "H2";
   return sites;
 }
 

@@ -132,6 +132,7 @@ void run(const Options& o, cli::Session& session) {
   std::vector<Candidates> candidates;
   if (!sources.empty()) {
     band = sources.begin()->second.band;
+    check_grid(grid, band, o.grid);
     reference_frame = o.reference.value_or(sources.begin()->first);
     const auto found = sources.find(reference_frame);
     const double t0 = found != sources.end() ? found->second.info.gps_start

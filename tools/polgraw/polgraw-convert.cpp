@@ -26,6 +26,15 @@ void save(const std::string& path, bool force, std::string_view bytes) {
   sink.commit();
 }
 
+/// The number that a file name or a short text file holds.
+double number_in(std::string_view text, const std::string& place) {
+  const auto begin = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  text = text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
+  const auto value = formats::parse_real(text);
+  if (!value || !(std::abs(*value) < 1e15)) throw bad_input("{}: expected a number, found \"{}\"", place, text);
+  return *value;
+}
+
 /// One file of a folder by pattern; empty when there is none.
 std::string find_file(const std::filesystem::path& folder, const std::string& prefix) {
   std::string found;
@@ -44,7 +53,7 @@ Frame read_tree(const std::string& path, double dt, std::optional<double> fpo, i
   Frame frame;
   const std::string number = root.filename().empty() ? root.parent_path().filename() : root.filename();
   if (!number.empty() && number.find_first_not_of("0123456789") == std::string::npos)
-    frame.info.frame = std::stoll(number);
+    frame.info.frame = static_cast<std::int64_t>(number_in(number, path));
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(root))
     if (entry.is_directory() && fs::exists(entry.path() / "DetSSB.bin")) names.push_back(entry.path().filename());
@@ -67,7 +76,7 @@ Frame read_tree(const std::string& path, double dt, std::optional<double> fpo, i
     series.x = legacy::parse_doubles(bytes);
     if (o.band.N == 0) {
       const auto stem = fs::path(data).stem().string();
-      const int found = std::stoi(stem.substr(stem.find_last_of('_') + 1));
+      const auto found = static_cast<int>(number_in(stem.substr(stem.find_last_of('_') + 1), data));
       frame.info.band = fpo ? -1 : found;
       o.band = make_band(fpo ? *fpo : band_edge(found, dt), dt, series.x.size());
     }
@@ -81,7 +90,7 @@ Frame read_tree(const std::string& path, double dt, std::optional<double> fpo, i
         legacy::parse_ephemeris(slurp(folder / "DetSSB.bin"), fs::exists(det) ? slurp(det) : std::string(), o.band.N,
                                 (folder / "DetSSB.bin").string());
     if (series.ephemeris.detector.empty()) series.ephemeris.detector.assign(o.band.N, Vector3{});
-    series.gps_start = std::stod(slurp(folder / "starting_date"));
+    series.gps_start = number_in(slurp(folder / "starting_date"), folder / "starting_date");
     series.sigma2 = noise_variance(series.x);
     o.detectors.push_back(std::move(series));
   }

@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
           "us, mostly constant over days); rotation from the IAU 2006/2000A models, UTC with all leap seconds to 2017.",
       .arguments = {cli::output("OUT", out, "gw-data file with ephemerides")},
       .options = {{"--gps", &gps, "start of the frame", {.unit = "s", .minimum = 0, .maximum = 1e10, .required = true}},
-                  {"--detectors", &detectors, "names: H1 L1 V1 K1 G1 H2 E1 E2 E3, or of --site"},
+                  {"--detectors", &detectors, "names: H1 L1 V1 K1 G1 H2 E1 E2 E3 CE, or of --site"},
                   {"--site",
                    &sites,
                    "NAME:lat:lon:height:gamma[:zeta] in degrees and m, gamma from local east",

@@ -128,14 +128,18 @@ void run(const Options& o, cli::Session& session) {
     const auto& first = frames.front().observation.band;
     const auto& band = frames.back().observation.band;
     if (band.fpo != first.fpo || band.dt != first.dt) throw bad_input("{}: another band than {}", name, o.data[0]);
+    for (const auto& gone : drop_empty_detectors(frames.back().observation, name))
+      session.warn(fmt::format("{}: {} has no data and is left out", name, gone));
     for (const auto& d : frames.back().observation.detectors)
-      if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: no data", name, d.site.name);
+      if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: the data does not vary", name, d.site.name);
   }
   Start start{};
   if (!o.point.empty()) {
     if (o.point.size() != 4 && o.point.size() != 5)
       throw usage_error("--point: expected f,fdot,alpha,delta or f,fdot,alpha,delta,fddot, found {} numbers",
                         o.point.size());
+    if (!std::ranges::all_of(o.point, [](double v) { return std::isfinite(v); }) || !(std::abs(o.point[3]) <= pi / 2))
+      throw usage_error("--point: expected finite numbers, delta from -pi/2 to pi/2");
     start = {o.point[0], o.point[1], o.point[2], o.point[3]};
     if (o.point.size() == 5) start.fddot = o.point[4];
   } else if (!o.candidates.empty()) {

@@ -56,6 +56,9 @@ double second_of(const Band& band, double fddot) {
 }
 
 Injection from_physical(const Band& band, const std::vector<double>& p) {
+  if (!std::ranges::all_of(p, [](double v) { return std::isfinite(v); }))
+    throw usage_error("a signal's parameters: expected finite numbers");
+  if (!(std::abs(p[1]) <= pi / 2)) throw usage_error("delta is {}, expected -pi/2 to pi/2", p[1]);
   Injection injection;
   injection.point = {band.omega(p[2]), band.s(p[3]), p[1], p[0], p.size() > 8 ? second_of(band, p[8]) : 0};
   injection.polarisation = {p[4], p[5], p[6], p[7]};
@@ -234,7 +237,7 @@ void run(const Options& options, cli::Session& session) {
   if (!options.power_law.empty()) psd = power_law_of(options.power_law, o.band);
   for (std::size_t d = 0; d < o.detectors.size(); ++d) {
     auto& series = o.detectors[d];
-    const auto key = static_cast<std::uint32_t>(d);
+    const auto key = stream_of(o, d);
     const bool fresh = series.x.empty();
     const auto missing = series.x;
     series.x.resize(o.band.N);
@@ -287,7 +290,7 @@ void run(const Options& options, cli::Session& session) {
       const auto recorded = options.calibration.empty()
                                 ? here
                                 : miscalibrated(here, options.calibration[0], options.calibration[1], session.seed,
-                                                number, static_cast<std::uint32_t>(d));
+                                                number, stream_of(o, d));
       const auto h = signal_series(series, o.band, recorded, options.exact_phase);
       for (std::size_t i = 0; i < o.band.N; ++i)
         if (silent || series.x[i] != 0) series.x[i] += h[i];
@@ -300,7 +303,7 @@ void run(const Options& options, cli::Session& session) {
       auto& series = o.detectors[d];
       auto with = series.x;
       add_line(with, o.band, line.frequency, line.amplitude, line.phase, line.wander, session.seed + number,
-               static_cast<std::uint32_t>(d) + 16 * number_of_line);
+               stream_of(o, d) + 16 * number_of_line);
       for (std::size_t i = 0; i < with.size(); ++i)
         if (silent || series.x[i] != 0) series.x[i] = with[i];
     }
@@ -326,7 +329,7 @@ int main(int argc, char** argv) {
           "Without DATA makes a frame: ephemeris, noise, gaps. Then adds signals (--params, --catalogue, --random) and lines. "
           "Signals are added where there is data; --snr scales to the network's optimal signal-to-noise ratio with the "
           "variances estimated from the data. Parameters are those at the start of frame --ref-frame; the phase phi0 goes on from there too. Random numbers are "
-          "keyed by seed, frame, detector and sample.",
+          "keyed by seed, frame, detector (its name where it is a known one) and sample.",
       .arguments = {cli::optional_input("DATA", o.input, "gw-data: data or ephemerides alone"),
                     cli::output("OUT", o.output, "gw-data")},
       .options =

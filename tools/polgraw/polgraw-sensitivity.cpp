@@ -26,10 +26,14 @@ struct Options {
   std::optional<double> fdot_min, fdot_max;
 };
 
+/// From the start of one frame to that of another.
+double samples_from(const Frame& reference, const Frame& frame) {
+  return (frame.info.gps_start - reference.info.gps_start) / reference.observation.band.dt;
+}
+
 /// Injects one signal into copies of the frames, searches round it, and tells whether enough frames agree on a trigger
 /// within a cell of it.
-bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSettings& farm, const Injection& signal,
-              std::int64_t reference) {
+bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSettings& farm, const Injection& signal) {
   std::vector<Candidates> candidates;
   CoincidenceSettings settings;
   const auto& first = frames.front().observation;
@@ -52,7 +56,7 @@ bool detected(const std::vector<Frame>& frames, const Options& o, const FarmSett
     return true;
   };
   for (const auto& frame : frames) {
-    const double elapsed = static_cast<double>(frame.info.frame - reference) * static_cast<double>(first.band.N);
+    const double elapsed = samples_from(frames.front(), frame);
     FarmSource source{frame.observation, {}};
     auto here = signal;
     here.point = at_frame(signal.point, elapsed);
@@ -113,6 +117,8 @@ void run(const Options& o, cli::Session& session) {
     const auto file = h5::Input::open(name);
     file.require_kind({"gw-data", "polgraw-data"});
     frames.push_back(read_frame(file, Needs::data));
+    for (const auto& gone : drop_empty_detectors(frames.back().observation, name))
+      session.warn(fmt::format("{}: {} has no data and is left out", name, gone));
     auto& frame = frames.back();
     const auto &band = frame.observation.band, &first = frames.front().observation.band;
     if (band.fpo != first.fpo || band.dt != first.dt || band.N != first.N)
@@ -120,11 +126,12 @@ void run(const Options& o, cli::Session& session) {
     check_sky_grid(frame.observation, name);
     if (!frame.has_grid) frame.observation.grid = make_grid(frame.observation, {}).grid;
   }
-  int widest = 0;
-  const std::int64_t reference = frames.front().info.frame;
-  for (const auto& f : frames)
-    widest = std::max(widest, static_cast<int>(std::abs(f.info.frame - reference)));
   const auto& band = frames.front().observation.band;
+  int widest = 0;  // in frames
+  for (const auto& f : frames)
+    widest = std::max(
+        widest,
+        static_cast<int>(std::ceil(std::abs(samples_from(frames.front(), f)) / static_cast<double>(band.N) - 1e-3)));
   const Population population{o.fdot_min ? band.s(*o.fdot_min) : -o1_prior(band).s_max,
                               o.fdot_max ? band.s(*o.fdot_max) : o1_prior(band).s_min, widest};
   if (population.s_min > population.s_max) throw usage_error("--fdot-min is above --fdot-max");
@@ -134,8 +141,8 @@ void run(const Options& o, cli::Session& session) {
   farm.search.planner = o.planning == "estimate" ? compute::fft::Planner::estimate : compute::fft::Planner::measure;
   farm.threads = session.threads;
   State state{session.checkpoint,
-              fmt::format("{} {} {} {} {} {} {} {}", session.seed, o.n, o.gsize, o.threshold, o.snr_cut, o.fraction,
-                          fmt::join(o.h0, ","), fmt::join(o.data, ",")),
+              fmt::format("{} {} {} {} {} {} {} {} {} {}", population.s_min, population.s_max, session.seed, o.n,
+                          o.gsize, o.threshold, o.snr_cut, o.fraction, fmt::join(o.h0, ","), fmt::join(o.data, ",")),
               std::vector<std::int8_t>(o.h0.size() * static_cast<std::size_t>(o.n), -1)};
   if (session.resume) state.load();
   {
@@ -148,7 +155,7 @@ void run(const Options& o, cli::Session& session) {
       }
       auto signal = draw_signal(band, population, session.seed, i);
       signal.polarisation.h0 = o.h0[i / static_cast<std::size_t>(o.n)];
-      state.outcome[i] = detected(frames, o, farm, signal, reference) ? 1 : 0;
+      state.outcome[i] = detected(frames, o, farm, signal) ? 1 : 0;
       if (i % 16 == 15) state.save();
     }
   }

@@ -24,8 +24,9 @@ Bins search_bins(const Band& band, int fftpad, const SearchSettings& settings) {
   const double total = static_cast<double>(pad * band.nfft);
   const auto guard = settings.guard_hz < 0
                          ? static_cast<std::size_t>(static_cast<double>(pad * normalisation_block) * band.width())
-                         : static_cast<std::size_t>(std::llround(settings.guard_hz * band.dt * total));
-  return {guard, pad * band.nfft / 2 - guard};
+                         : static_cast<std::size_t>(std::llround(std::min(settings.guard_hz * band.dt, 1.0) * total));
+  const std::size_t half = pad * band.nfft / 2;
+  return {std::min(guard, half), half - std::min(guard, half)};
 }
 
 bool Exclusions::rejects(double value) const {

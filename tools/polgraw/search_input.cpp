@@ -54,8 +54,7 @@ SearchRange read_range(const std::string& path) {
   const SearchRange found{range(0), range(2), range(4), range(6)};
   for (const auto& r : {found.spindown, found.nn, found.mm, found.hemisphere})
     if (r.lo > r.hi) throw bad_input("{}: expected lowest before highest, found {} {}", path, r.lo, r.hi);
-  const auto count = [](const Range& r) { return static_cast<double>(r.hi) - r.lo + 1; };
-  if (count(found.nn) * count(found.mm) > 1e8) throw bad_input("{}: expected at most 1e8 sky points", path);
+  if (found.nn.count() * found.mm.count() > 1e8) throw bad_input("{}: expected at most 1e8 sky points", path);
   if (found.hemisphere.lo < 1 || found.hemisphere.hi > 2) throw bad_input("{}: expected hemispheres 1 and 2", path);
   return found;
 }
@@ -185,12 +184,8 @@ Loaded load(const SearchOptions& options, const std::string& path, const cli::Se
   take_grid(options, path, session, frame);
   if (options.shapiro) read_sun(file, o);
   const bool compat = options.compat != "none";
-  std::erase_if(o.detectors, [&](const Series& d) {
-    const bool empty = missing_samples(d.x) == d.x.size();
-    if (empty) session.warn(fmt::format("{}: {} has no data and is left out", path, d.site.name));
-    return empty;
-  });
-  if (o.detectors.empty()) throw bad_input("{}: no detector has data", path);
+  for (const auto& gone : drop_empty_detectors(o, path))
+    session.warn(fmt::format("{}: {} has no data and is left out", path, gone));
   for (auto& d : o.detectors) {
     d.sigma2 = compat ? noise_variance_original(d.x) : noise_variance(d.x);
     if (!(d.sigma2 > 0)) throw bad_input("{}:/{}/x: the data does not vary", path, d.site.name);

@@ -16,6 +16,11 @@ compute::fft::Planner planner_of(const std::string& name) {
 
 void check_options(const SearchOptions& o) {
   if (o.degree % 2 == 0) throw usage_error("--interpolation: expected 3, 5 or 7, found {}", o.degree);
+  for (const auto* numbers : {&o.cone, &o.exclude_cone, &o.around, &o.f2})
+    for (const double v : *numbers)
+      if (!std::isfinite(v)) throw usage_error("--cone, --exclude-cone, --around, --f2: expected finite numbers");
+  for (const auto& fdot : {o.fdot_min, o.fdot_max})
+    if (fdot && !std::isfinite(*fdot)) throw usage_error("--fdot-min, --fdot-max: expected finite numbers");
   if (!(o.threshold > 2))
     throw usage_error("--threshold: expected above 2 (the mean of F in noise), found {}", o.threshold);
   for (const auto& [name, cone] : {std::pair("--cone", &o.cone), std::pair("--exclude-cone", &o.exclude_cone)})
@@ -27,6 +32,8 @@ void check_options(const SearchOptions& o) {
   if (o.shards && o.output == "-") throw usage_error("--shards: a pipe cannot be several files");
   if (!o.around.empty() && o.around.size() != 4)
     throw usage_error("--around: expected f,fdot,alpha,delta, found {} numbers", o.around.size());
+  if (!o.around.empty() && !(std::abs(o.around[3]) <= pi / 2))
+    throw usage_error("--around: delta is {}, expected -pi/2 to pi/2", o.around[3]);
 }
 
 FarmSettings farm_settings(const SearchOptions& o, int threads, compute::Device device) {

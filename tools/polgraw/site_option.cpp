@@ -43,6 +43,8 @@ std::vector<Site> resolve_sites(const std::vector<std::string>& names, const std
     mine.push_back(parse_site(text));
   auto wanted = names;
   std::ranges::sort(wanted);
+  if (const auto twice = std::ranges::adjacent_find(wanted); twice != wanted.end())
+    throw usage_error("--detectors: {} is named twice", *twice);
   for (const auto& name : wanted) {
     const auto found = std::ranges::find(mine, name, &Site::name);
     if (found != mine.end())
@@ -50,7 +52,7 @@ std::vector<Site> resolve_sites(const std::vector<std::string>& names, const std
     else if (const Site* known = find_site(name))
       sites.push_back(*known);
     else
-      throw usage_error("detector {}: not known (H1 L1 V1 K1 G1 H2 E1 E2 E3); describe it with --site", name);
+      throw usage_error("detector {}: not known (H1 L1 V1 K1 G1 H2 E1 E2 E3 CE); describe it with --site", name);
   }
   if (sites.empty()) throw usage_error("--detectors: expected at least one name");
   return sites;

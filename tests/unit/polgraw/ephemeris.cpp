@@ -26,6 +26,32 @@ TEST_CASE("leap seconds and sidereal time") {
         doctest::Approx(0).epsilon(1e-12).scale(2e-7 / 1e-12));
 }
 
+TEST_CASE("UT1 runs on through a leap second") {
+  auto scales = TimeScales::built_in();
+  // IERS Bulletin B about the end of 2016, when UTC had its last leap second.
+  scales.ut1_utc = {{57752, -0.4069}, {57753, -0.4080}, {57754, 0.5908}, {57755, 0.5896}};
+  for (const double mjd : {57753.0, 57753.25, 57753.999, 57754.0, 57754.5})
+    CHECK(std::abs(scales.ut1_minus_utc(mjd) - (mjd < 57754 ? -0.408 : 0.591)) < 2e-3);
+  const double gps = 1167264017;  // 2017-01-01
+  CHECK(std::abs(std::remainder(
+            local_sidereal_time(gps + 10, 0, scales) - local_sidereal_time(gps - 10, 0, scales) - 20 * earth_rotation,
+            2 * pi)) < 1e-7);
+}
+
+TEST_CASE("the corners of the Einstein Telescope lie 10 km apart, their arms along its sides") {
+  for (const auto& [one, other] : {std::pair("E1", "E2"), std::pair("E2", "E3"), std::pair("E3", "E1")}) {
+    const auto &a = *find_site(one), &b = *find_site(other);
+    const Vector3 d{b.position[0] - a.position[0], b.position[1] - a.position[1], b.position[2] - a.position[2]};
+    CHECK(std::hypot(d[0], d[1], d[2]) == doctest::Approx(1e4).epsilon(1e-3));
+    const double east = -std::sin(a.longitude) * d[0] + std::cos(a.longitude) * d[1],
+                 north = -std::sin(a.latitude) * (std::cos(a.longitude) * d[0] + std::sin(a.longitude) * d[1]) +
+                         std::cos(a.latitude) * d[2];
+    const double along = std::remainder(std::atan2(north, east) - a.orientation, 2 * pi);
+    CHECK(std::abs(std::abs(along) - a.opening / 2) < 2e-3);
+  }
+  CHECK(find_site("CE")->latitude == find_site("H1")->latitude);
+}
+
 TEST_CASE("ephemeris against the sample frame's (computed elsewhere with the IAU's own routines)") {
   const auto frame = shared_frame(true);
   if (!frame) {

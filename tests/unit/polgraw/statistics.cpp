@@ -273,6 +273,21 @@ TEST_CASE("efficiency: the published least-squares limit; likelihood recovers it
   CHECK_THROWS(fit_likelihood(std::vector<EfficiencyPoint>{{0.1, 10, 10}, {0.2, 10, 10}}));
 }
 
+TEST_CASE("noise of a known detector does not depend on the others; a signal that cannot stay in the band is refused") {
+  Observation both, alone;
+  both.detectors.resize(3);
+  both.detectors[0].site = *find_site("H1");
+  both.detectors[1].site = *find_site("L1");
+  both.detectors[2].site.name = "OWN";
+  alone.detectors.push_back(both.detectors[1]);
+  CHECK(stream_of(alone, 0) == stream_of(both, 1));
+  CHECK(stream_of(both, 0) == 0);  // as ever
+  CHECK(stream_of(both, 1) == 1);
+  CHECK(stream_of(both, 2) > known_sites().size());
+  const auto band = make_band(20.171875, 2, 86164);
+  CHECK_THROWS(draw_signal(band, {-1.2e-7, -1.1e-7, 10000}, 1, 0));
+}
+
 TEST_CASE("veto files: empty fields keep their place, combs, widths") {
   const auto lines = parse_lines(
       "% comment\n60,1,0,1,3,0.1,0.2,mains\n16.5,0,,,,0.05,0.05,single\n10 2 0.5 1 2 0.1 0.1 comb\n", "lines.csv");
