@@ -46,7 +46,8 @@ TEST_CASE("the corners of the Einstein Telescope lie 10 km apart, their arms alo
     const double east = -std::sin(a.longitude) * d[0] + std::cos(a.longitude) * d[1],
                  north = -std::sin(a.latitude) * (std::cos(a.longitude) * d[0] + std::sin(a.longitude) * d[1]) +
                          std::cos(a.latitude) * d[2];
-    const double along = std::remainder(std::atan2(north, east) - a.orientation, 2 * pi);
+    const double along =
+        std::remainder(std::atan2(north, east) - a.orientation, pi);  // of the bisector or its other end
     CHECK(std::abs(std::abs(along) - a.opening / 2) < 2e-3);
   }
   CHECK(find_site("CE")->latitude == find_site("H1")->latitude);
