@@ -74,7 +74,7 @@ EnginePlan<Real>::EnginePlan(const Observation& observation, const SearchSetting
                {.planner = settings.planner, .directions = compute::fft::Directions::forward, .in_place = true}),
       backward_(nodes_,
                 {.planner = settings.planner, .directions = compute::fft::Directions::inverse, .in_place = true}),
-      transform_({length_ * static_cast<std::size_t>(observation.grid.fftpad), 2},
+      transform_(length_ * static_cast<std::size_t>(observation.grid.fftpad),
                  {.planner = settings.planner, .directions = compute::fft::Directions::forward}) {
   const auto& band = observation.band;
   for (const auto& series : observation.detectors) {
@@ -237,23 +237,28 @@ void FastEngine<Real>::adopt(const FastEngine& other) {
   move_to(other.point_);
 }
 
-/// X = Y times the phase of spindown number ss. In frequency it may be off by whole bins, which bin_offset_ takes back.
+/// X = Y times the phase of spindown number ss, and its spectra. In frequency it may be off by whole bins, which
+/// bin_offset_ takes back.
 template <class Real>
-void FastEngine<Real>::form_series(int ss) {
+void FastEngine<Real>::form_spectra(int ss) {
   const auto& p = *plan_;
   const auto& grid = p.observation_->grid;
   auto *xa = X_.data(), *xb = X_.data() + X_.size() / 2;
   // From one spindown number to the next the frequency grows by M4, here less whole bins.
   const double step_frequency = grid.M[4] - std::nearbyint(grid.M[4] / grid.M[0]) * grid.M[0];
   if (!valid_) p.kernels_->chirp(p.outputs_, p.chirp(step_frequency, grid.M[5], 0, shift_origin_), real(table_.data()));
-  if (valid_ && ss == current_ + 1 && ss - anchored_ < p.engine_.anchor_interval) {
-    p.kernels_->advance(p.outputs_, real(table_.data()), real(xa), real(xb));
-  } else {
+  const bool next = valid_ && ss == current_ + 1 && ss - anchored_ < p.engine_.anchor_interval;
+  if (!next) {
     p.kernels_->anchor(
         p.outputs_,
         p.chirp(spindown_offset(grid, ss, point_), spindown_of(grid, ss, point_), point_.second.s2, shift_origin_),
         real(Ya_.data()), real(Yb_.data()), real(xa), real(xb));
     anchored_ = ss;
+  }
+  for (auto* x : {xa, xb}) {  // one after the other, while it is in the cache
+    if (next) p.kernels_->advance(p.outputs_, real(table_.data()), real(x));
+    const std::size_t length = X_.size() / 2;
+    p.transform_.forward({x, length}, {spectrum_.data() + (x - xa), length});
   }
   valid_ = true;
   current_ = ss;
@@ -322,7 +327,6 @@ template <class Visit>
 void FastEngine<Real>::visit_blocks(const Visit& visit) {
   const auto& p = *plan_;
   const std::size_t length = spectrum_.size() / 2;
-  p.transform_.forward(X_, spectrum_);
   const auto *fa = spectrum_.data(), *fb = fa + length;
   const FBlock<Real> w{static_cast<Real>(weights_.aa), static_cast<Real>(weights_.bb), static_cast<Real>(weights_.ab)};
   std::size_t bin = p.bins_.lo;
@@ -357,7 +361,7 @@ double block_scale(std::span<const Real> F, double sum, Norm norm, std::vector<R
 
 template <class Real>
 const std::vector<Candidate>& FastEngine<Real>::candidates(int ss) {
-  form_series(ss);
+  form_spectra(ss);
   candidates_.clear();
   const double threshold = plan_->settings_.threshold;
   visit_blocks([&](std::size_t bin, std::span<const Real> F, const SumAndMax& total) {
@@ -385,7 +389,7 @@ const std::vector<Candidate>& FastEngine<Real>::candidates(int ss) {
 
 template <class Real>
 std::vector<double> FastEngine<Real>::f_statistic(int ss) {
-  form_series(ss);
+  form_spectra(ss);
   std::vector<double> all;
   visit_blocks([&](std::size_t bin, std::span<const Real> F, const SumAndMax& total) {
     const double scale = block_scale(F, total.sum, plan_->settings_.norm, sorted_);

@@ -91,7 +91,7 @@ class FastEngine {
   const AntennaSums& sums() const { return sums_; }
 
  private:
-  void form_series(int ss);
+  void form_spectra(int ss);
   SumAndMax between_bins(std::size_t begin, std::size_t count, std::span<Real> F) const;
   template <class Visit>
   void visit_blocks(const Visit& visit);

@@ -113,16 +113,12 @@ void anchor(std::size_t n, const Chirp& job, const Real* __restrict ya, const Re
 }
 
 template <class Real>
-void advance(std::size_t n, const Real* __restrict table, Real* __restrict xa, Real* __restrict xb) {
+void advance(std::size_t n, const Real* __restrict table, Real* __restrict x) {
 #pragma omp simd
   for (std::size_t j = 0; j < n; ++j) {
-    const Complex2<Real> turn{table[2 * j], table[2 * j + 1]};
-    const auto a = multiply<Real>({xa[2 * j], xa[2 * j + 1]}, turn),
-               b = multiply<Real>({xb[2 * j], xb[2 * j + 1]}, turn);
-    xa[2 * j] = a.re;
-    xa[2 * j + 1] = a.im;
-    xb[2 * j] = b.re;
-    xb[2 * j + 1] = b.im;
+    const auto product = multiply<Real>({x[2 * j], x[2 * j + 1]}, {table[2 * j], table[2 * j + 1]});
+    x[2 * j] = product.re;
+    x[2 * j + 1] = product.im;
   }
 }
 

@@ -74,8 +74,8 @@ struct Kernels {
   void (*chirp)(std::size_t n, const Chirp&, Real* table);
   /// xa = ya * chirp, xb = yb * chirp.
   void (*anchor)(std::size_t n, const Chirp&, const Real* ya, const Real* yb, Real* xa, Real* xb);
-  /// xa *= table, xb *= table.
-  void (*advance)(std::size_t n, const Real* table, Real* xa, Real* xb);
+  /// x *= table.
+  void (*advance)(std::size_t n, const Real* table, Real* x);
   /// F of n bins; its sum and maximum.
   SumAndMax (*f_statistic)(std::size_t n, const FBlock<Real>&, const Real* xa, const Real* xb, Real* F);
   /// The same half a bin above n bins; of the spectra n + 1 bins are read.
