@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/command.hpp"
+#include "csv_folder.hpp"
 #include "grid_edit.hpp"
 #include "import.hpp"
 #include "io/bytes.hpp"

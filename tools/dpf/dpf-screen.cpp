@@ -6,6 +6,7 @@
 #include "cluster/world.hpp"
 #include "farm.hpp"
 #include "io/plot.hpp"
+#include "scenario_source.hpp"
 #include "screen_results.hpp"
 
 using namespace fachwerk;

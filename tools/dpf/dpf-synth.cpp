@@ -10,6 +10,7 @@
 #include "compute/random.hpp"
 #include "layout.hpp"
 #include "metering.hpp"
+#include "scenario_source.hpp"
 #include "synth.hpp"
 #include "weather.hpp"
 

@@ -5,6 +5,7 @@
 
 #include "fit.hpp"
 #include "layout.hpp"
+#include "scenario_source.hpp"
 
 /// What dpf-fit reads and writes beside the grid: measurements, priors, groups, fitted values, derivatives.
 namespace fachwerk::dpf {

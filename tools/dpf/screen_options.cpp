@@ -6,6 +6,7 @@
 
 #include "io/bytes.hpp"
 #include "layout.hpp"
+#include "scenario_source.hpp"
 
 namespace fachwerk::dpf {
 namespace {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cluster/communicator.hpp"
+#include "scenario_source.hpp"
 #include "solve_options.hpp"
 
 namespace fachwerk::dpf {
