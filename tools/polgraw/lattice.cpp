@@ -336,20 +336,16 @@ Square<n> normalised(const Square<n>& M, std::size_t N) {
   return out;
 }
 
-/// Lower triangular M with M Gamma M^T = radius^2 Q Q^T, that is M L = radius Q for Gamma = L L^T. The entries along
-/// the sky are some 1e7 times those of the frequency, which Gamma takes back: L is formed in extended precision, and
-/// each row is solved from its last column with the entries as they are stored, so that an entry makes up for the
-/// rounding of those behind it.
+/// Of short observations the Fisher matrix is so close to singular that rounding of L in double shows in the covering
+/// radius.
 template <std::size_t n>
-Square<n> rows_in_metric(const Square<n>& gamma, const Square<n>& Q, double radius) {
-  std::array<long double, n * n> L{};
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t k = 0; k <= i; ++k) {
-      long double sum = gamma[n * i + k];
-      for (std::size_t j = 0; j < k; ++j)
-        sum -= L[n * i + j] * L[n * k + j];
-      L[n * i + k] = i == k ? std::sqrt(sum) : sum / L[n * k + k];
-    }
+using Extended = std::array<long double, n * n>;
+
+/// Lower triangular M with M Gamma M^T = radius^2 Q Q^T, that is M L = radius Q. The entries along the sky are some 1e7
+/// times those of the frequency, which Gamma takes back: each row is solved from its last column with the entries as
+/// they are stored, so that an entry makes up for the rounding of those behind it.
+template <std::size_t n>
+Square<n> rows_in_metric(const Extended<n>& L, const Square<n>& Q, double radius) {
   Square<n> M{};
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t k = i + 1; k-- > 0;) {
@@ -359,6 +355,20 @@ Square<n> rows_in_metric(const Square<n>& gamma, const Square<n>& Q, double radi
       M[n * i + k] = static_cast<double>(rest / L[n * k + k]);
     }
   return M;
+}
+
+/// M L, the lattice in the metric.
+template <std::size_t n>
+Square<n> in_metric(const Square<n>& M, const Extended<n>& L) {
+  Square<n> out{};
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t k = 0; k < n; ++k) {
+      long double sum = 0;
+      for (std::size_t j = 0; j < n; ++j)
+        sum += M[n * i + j] * L[n * j + k];
+      out[n * i + k] = static_cast<double>(sum);
+    }
+  return out;
 }
 
 }  // namespace
@@ -397,19 +407,19 @@ MadeGrid<order_of<L>()> make_grid(const std::array<double, L>& fisher, std::size
   const double radius = std::sqrt(1 - settings.c0);
   const double step =
       2 * pi * static_cast<double>(N) / static_cast<double>(nfft * static_cast<std::size_t>(settings.fftpad));
-  const auto lower = cholesky(fisher);
-  const auto lattice = constrained_lattice<n>(step * lower[0] / radius, settings.algorithm);
+  const auto lower = cholesky<long double>(fisher);
+  const auto lattice = constrained_lattice<n>(step * static_cast<double>(lower[0]) / radius, settings.algorithm);
   MadeGrid<n> made;
   made.algorithm = lattice.algorithm;
   made.thickness = thickness(lattice.Q);
   auto& grid = made.grid;
   grid.fftpad = settings.fftpad;
   grid.fisher = fisher;
-  grid.unnormalised = rows_in_metric<n>(fisher, lattice.Q, radius);
+  grid.unnormalised = rows_in_metric<n>(lower, lattice.Q, radius);
   grid.unnormalised[0] = step;
   grid.M = normalised<n>(grid.unnormalised, N);
   // What is written is looked at, not what it was made from: the lattice M L in the metric of the Fisher matrix.
-  made.covering_radius = covering_radius(multiply(grid.unnormalised, lower)) / radius;
+  made.covering_radius = covering_radius(in_metric<n>(grid.unnormalised, lower)) / radius;
   if (!(made.covering_radius <= 1 + 1e-9))
     throw method_failed("the grid's covering radius is {:.12g} of the allowed one", made.covering_radius);
   return made;

@@ -44,14 +44,15 @@ std::array<double, L> transpose(const std::array<double, L>& a) {
   return t;
 }
 
-/// Lower L with m = L L^T; throws bad input unless m is positive definite.
-template <std::size_t L>
-std::array<double, L> cholesky(const std::array<double, L>& m) {
+/// Lower L with m = L L^T, computed and returned as numbers of type Real; throws bad input unless m is positive
+/// definite.
+template <class Real = double, std::size_t L>
+std::array<Real, L> cholesky(const std::array<double, L>& m) {
   constexpr std::size_t n = order_of<L>();
-  std::array<double, L> lower{};
+  std::array<Real, L> lower{};
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j <= i; ++j) {
-      double sum = m[n * i + j];
+      Real sum = m[n * i + j];
       for (std::size_t k = 0; k < j; ++k)
         sum -= lower[n * i + k] * lower[n * j + k];
       if (i == j && !(sum > 0)) throw bad_input("the Fisher matrix is not positive definite");
