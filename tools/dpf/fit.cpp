@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "cli/error.hpp"
-#include "compute/blas.hpp"
+#include "descent.hpp"
+#include "fit_chart.hpp"
+#include "normal_solver.hpp"
 
 namespace fachwerk::dpf {
 namespace {
@@ -49,17 +51,17 @@ std::vector<Box> boxes_of(const Fitter& fitter, const std::vector<Parameter>& pa
   return out;
 }
 
-MinimiserOptions minimiser_options(const Fitter& fitter, const FitOptions& options, const std::vector<double>& at) {
-  MinimiserOptions out{.max_iterations = options.max_iterations, .tolerance = options.tolerance};
+double readings_of(const Fitter& fitter) {
   double count = 0;
   for (const Readings& readings : fitter.readings())
     count += static_cast<double>(readings.size());
-  out.scale = std::max(count, 1.0);
-  for (std::size_t u = 0; u < fitter.size(); ++u) {
-    const bool logarithmic = fitter.unknowns()[u].logarithmic;
-    out.most.push_back(logarithmic ? 1 : std::numeric_limits<double>::infinity());
-    out.size.push_back(logarithmic ? 1 : std::max(std::abs(at[u]), 1e-6));
-  }
+  return std::max(count, 1.0);
+}
+
+std::vector<double> usual_sizes(const Fitter& fitter, const std::vector<double>& at) {
+  std::vector<double> out;
+  for (std::size_t u = 0; u < fitter.size(); ++u)
+    out.push_back(fitter.unknowns()[u].logarithmic ? 1 : std::max(std::abs(at[u]), 1e-6));
   return out;
 }
 
@@ -75,16 +77,62 @@ std::vector<double> preconditioner(Fitter& fitter, const std::vector<double>& at
   return out;
 }
 
+// weight |(x - origin) / sizes|^2 beside the objective.
+void add_ridge(Normal& normal, const std::vector<double>& x, const std::vector<double>& origin,
+               const std::vector<double>& sizes, double weight) {
+  for (std::size_t u = 0; u < x.size() && normal.solved; ++u) {
+    const double w = weight / (sizes[u] * sizes[u]);
+    normal.objective += w * (x[u] - origin[u]) * (x[u] - origin[u]);
+    normal.rhs[u] -= w * (x[u] - origin[u]);
+    normal.matrix[u * x.size() + u] += w;
+  }
+}
+
+// Levenberg-Marquardt in the coordinates of the chart. Where the measurements do not determine all, the solution
+// nearest to the start is wanted: once more with a weak pull to there, which then is let go.
+Minimum damped_least_squares(Fitter& fitter, const FitOptions& options, const std::vector<double>& start,
+                             Normal& normal, const std::vector<Box>& boxes) {
+  constexpr double pull = 1e-9;  // of the largest curvature
+  const FitChart chart(fitter, boxes);
+  const std::vector<double> origin = chart.coordinates(start), sizes = chart.sizes(origin);
+  Minimum out{.at = origin};
+  double steepest = 0;
+  const auto assemble = [&](const std::vector<double>& x, double weight) {
+    Normal at = fitter.normal(chart.unknowns(x));
+    chart.to_coordinates(at, x);
+    if (steepest == 0)
+      for (std::size_t u = 0; u < x.size() && at.solved; ++u)
+        steepest = std::max(steepest, at.matrix[u * x.size() + u] * sizes[u] * sizes[u]);
+    add_ridge(at, x, origin, sizes, weight * steepest);
+    return at;
+  };
+  const auto minimise = [&](double weight) {
+    normal = assemble(out.at, weight);
+    if (!normal.solved) throw method_failed("a snapshot has no solution at the start parameters");
+    const int done = out.iterations;
+    out = levenberg_marquardt({.normal = [&](const auto& x) { return assemble(x, weight); },
+                               .size = [&](const auto& x) { return chart.sizes(x); },
+                               .longest = chart.longest()},
+                              out.at, normal, chart.boxes(),
+                              {.max_iterations = options.max_iterations - done,
+                               .tolerance = options.tolerance,
+                               .scale = readings_of(fitter)});
+    out.iterations += done;
+  };
+  minimise(pull);
+  if (out.converged) minimise(0);
+  chart.to_unknowns(normal, out.at);
+  out.at = chart.unknowns(out.at);
+  return out;
+}
+
 Minimum minimise(Fitter& fitter, const FitOptions& options, const std::vector<double>& at, Normal& normal,
                  const std::vector<Box>& boxes) {
-  MinimiserOptions settings = minimiser_options(fitter, options, at);
-  if (options.optimiser == FitOptimiser::lm) {
-    normal = fitter.normal(at);
-    if (!normal.solved) throw method_failed("a snapshot has no solution at the start parameters");
-    return levenberg_marquardt([&](const std::vector<double>& x) { return fitter.normal(x); }, at, normal, boxes,
-                               settings);
-  }
-  settings.size = preconditioner(fitter, at, settings.size);
+  if (options.optimiser == FitOptimiser::lm) return damped_least_squares(fitter, options, at, normal, boxes);
+  const DescentOptions settings{.max_iterations = options.max_iterations,
+                                .tolerance = options.tolerance,
+                                .scale = readings_of(fitter),
+                                .size = preconditioner(fitter, at, usual_sizes(fitter, at))};
   const Objective objective = [&](const std::vector<double>& x, double& value, std::vector<double>& gradient) {
     return fitter.objective(x, value, gradient);
   };
@@ -93,65 +141,53 @@ Minimum minimise(Fitter& fitter, const FitOptions& options, const std::vector<do
 }
 
 void report_parameters(const Fitter& fitter, const Normal& normal, const NormalSolver& solver,
-                       const std::vector<double>& whitener, const std::vector<char>& frozen, FitResult& out) {
+                       const std::vector<char>& frozen, FitResult& out) {
   const std::size_t np = out.value.size(), size = fitter.size();
+  // How much of a parameter lies in the null space: independent of the basis that spans it.
+  std::vector<double> undetermined(np, 0.0);
   for (const auto& scaled : solver.null_directions()) {
     std::vector<double> direction(np);
-    bool counts = false;
+    double length = 0;
     for (std::size_t i = 0; i < np; ++i) {
       const std::size_t u = fitter.unknown_of(i);
       direction[i] = scaled[u];
-      if (frozen[u] || std::abs(direction[i]) <= 0.1) continue;
-      out.unidentifiable[i] = 1;
-      counts = true;
+      if (!frozen[u]) undetermined[i] += direction[i] * direction[i];
+      length += frozen[u] ? 0 : direction[i] * direction[i];
     }
-    if (counts) out.null_directions.push_back(std::move(direction));
+    if (length > 0.25) out.null_directions.push_back(std::move(direction));
   }
+  for (std::size_t i = 0; i < np; ++i)
+    if (undetermined[i] > 0.01) out.unidentifiable[i] = 1;
+  const std::vector<double> variances = solver.variances();
   for (std::size_t i = 0; i < np; ++i) {
     const std::size_t u = fitter.unknown_of(i);
     if (!(normal.matrix[u * size + u] > 0)) out.unidentifiable[i] = 1;
-    double variance = 0;
-    for (std::size_t e = 0; e < size; ++e)
-      variance += whitener[u * size + e] * whitener[u * size + e];
-    out.sigma[i] = std::sqrt(variance) * std::abs(fitter.scale(i));
+    out.sigma[i] = std::sqrt(variances[u]) * std::abs(fitter.scale(i));
   }
 }
 
-// Rows times the whitener: squared lengths of the products' rows.
-std::vector<double> lengths(const std::vector<double>& rows, const std::vector<double>& whitener, std::size_t count,
-                            std::size_t size) {
-  std::vector<double> product(count * size), out(count, 0.0);
-  if (count == 0 || size == 0) return out;
-  compute::blas::gemm(1, compute::matrix(rows, count, size), compute::matrix(whitener, size, size), 0,
-                      compute::matrix(product, count, size));
-  for (std::size_t k = 0; k < product.size(); ++k)
-    out[k / size] += product[k] * product[k];
-  return out;
-}
-
 // Residuals of what is left, with their places among the fitter's readings.
-std::vector<Residual> judge(Fitter& fitter, const std::vector<double>& whitener, bool uncertainties, FitResult& out) {
+std::vector<Residual> judge(Fitter& fitter, const NormalSolver* solver, FitResult& out) {
   std::vector<Residual> residuals;
   const auto equations = equations_of(fitter.network());
   out.state_sigma.clear();
   out.degrees = 0;
-  fitter.each_share(uncertainties ? Depth::full : Depth::value, [&](std::size_t s, const Share& share) {
+  fitter.each_share(solver != nullptr ? Depth::full : Depth::value, [&](std::size_t s, Share& share) {
     const std::size_t count = share.residual.size();
     out.degrees += static_cast<int>(count) - share.freed;
-    const std::vector<double> taken =
-        uncertainties ? lengths(share.rows, whitener, count, fitter.size()) : std::vector<double>();
+    const std::vector<double> taken = solver != nullptr ? solver->leverages(share.rows, count) : std::vector<double>();
     for (std::size_t k = 0; k < count; ++k) {
       const bool equation = k < static_cast<std::size_t>(share.equations);
       const Observation what =
           equation ? Observation{equations[k].second ? Observation::Kind::q : Observation::Kind::p, equations[k].first}
                    : fitter.readings()[s][k - static_cast<std::size_t>(share.equations)].what;
       double left = std::numeric_limits<double>::quiet_NaN();
-      if (uncertainties) left = 1 - taken[k] - (share.leverage.empty() ? 0 : share.leverage[k]);
+      if (solver != nullptr) left = 1 - taken[k] - (share.leverage.empty() ? 0 : share.leverage[k]);
       residuals.push_back({s, what, equation, share.residual[k],
                            left > critical ? share.residual[k] / std::sqrt(left) : std::nan(""), false});
     }
     if (share.state_variance.empty()) return;
-    std::vector<double> sigma = lengths(share.state_rows, whitener, share.state_variance.size(), fitter.size());
+    std::vector<double> sigma = solver->leverages(share.state_rows, share.state_variance.size());
     for (std::size_t k = 0; k < sigma.size(); ++k)
       sigma[k] = std::sqrt(sigma[k] + share.state_variance[k]);
     out.state_sigma.push_back(std::move(sigma));
@@ -233,13 +269,12 @@ FitResult fit(const Grid& grid, const std::vector<OperatingPoint>& points, const
     out.unidentifiable.assign(parameters.size(), 0);
     out.sigma.assign(parameters.size(), std::nan(""));
     out.null_directions.clear();
-    std::vector<double> whitener;
+    std::optional<NormalSolver> solver;
     if (judged) {
-      const NormalSolver solver(normal, frozen);
-      whitener = solver.whitener();
-      report_parameters(fitter, normal, solver, whitener, frozen, out);
+      solver.emplace(normal, frozen);
+      report_parameters(fitter, normal, *solver, frozen, out);
     }
-    residuals = judge(fitter, whitener, judged, out);
+    residuals = judge(fitter, solver ? &*solver : nullptr, out);
     if (!options.remove_bad_data || !remove_bad(fitter, residuals, options.bad_data_threshold, removed)) break;
   }
   out.degrees += static_cast<int>(options.priors.size() + (options.prior > 0 ? fitter.size() : 0));

@@ -31,6 +31,8 @@ class Fitter {
   const std::vector<Readings>& readings() const { return readings_; }
   void remove(std::size_t snapshot, std::size_t reading);
 
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  double start_value(std::size_t parameter) const { return start_[parameter]; }
   /// Of a value of one of its parameters: ln(value / start) where it moves in logarithms, else the value.
   double coordinate(std::size_t unknown, std::size_t parameter, double value) const;
   std::vector<double> start() const;

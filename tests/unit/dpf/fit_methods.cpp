@@ -53,8 +53,9 @@ TEST_CASE("Levenberg-Marquardt with a minimum at infinity: the others are solved
   };
   const std::vector<double> start = {0, 0};
   Normal normal = assemble(start);
-  const Minimum found = levenberg_marquardt(assemble, start, normal, std::vector<Box>(2),
-                                            {.most = {1, std::numeric_limits<double>::infinity()}});
+  const Minimum found =
+      levenberg_marquardt({.normal = assemble, .longest = {1, std::numeric_limits<double>::infinity()}}, start, normal,
+                          std::vector<Box>(2), {});
   CHECK(found.converged);
   CHECK(found.iterations < 40);
   CHECK(std::abs(found.at[1] - .2) < 1e-6);
