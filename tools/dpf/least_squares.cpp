@@ -167,7 +167,7 @@ Minimum levenberg_marquardt(const LeastSquares& problem, std::vector<double> sta
       out.at = trial.at;
       normal = std::move(next);
       out.converged = quiet >= (trial.length < 1e-2 ? 1 : 2) || normal.objective < 1e-20 * options.scale;
-      mu *= std::clamp(1 - std::pow(2 * gain / trial.promised - 1, 3), 0.1, 2.0);
+      mu *= std::clamp(2 - 2 * gain / trial.promised, 0.1, 2.0);
       growth = 2;
     } else {
       // Nothing but rounding is left.

@@ -102,8 +102,9 @@ std::vector<double> NormalSolver::leverages(std::vector<double>& rows, std::size
     return column_squares(columns, count);
   }
   std::size_t first = 0;
-  while (!determined(first))
+  while (first < size_ && !determined(first))
     ++first;
+  if (first == size_) return std::vector<double>(count, 0.0);
   std::vector<double> along((size_ - first) * count);
   compute::blas::gemm(1, compute::matrix(vectors_, size_, size_).block(0, first, size_, size_ - first).t(),
                       compute::matrix(std::as_const(columns), size_, count), 0,

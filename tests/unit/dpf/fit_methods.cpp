@@ -1,6 +1,7 @@
 // Fits with every kind of measurement and parameter, optimisers, priors, bad data, state estimation.
 #include "experiment.hpp"
 #include "least_squares.hpp"
+#include "normal_solver.hpp"
 
 using namespace fachwerk::dpf;
 using namespace cases;
@@ -42,6 +43,60 @@ TEST_CASE("noise-free identification on other grids") {
     CHECK(worst < 1e-6);
     CHECK(flagged * 5 < static_cast<long>(e.parameters.size()));
   }
+}
+
+TEST_CASE("few snapshots: fits of what is poorly determined end, at a minimum that the noise explains") {
+  for (const auto& [name, snapshots] : {std::pair("case30", 2), {"case57", 2}, {"case118", 1}, {"case118", 4}}) {
+    if (!has_shared(std::string(name) + ".m")) continue;
+    const Experiment e = experiment(shared(name), static_cast<std::size_t>(snapshots), 1e-4, 5,
+                                    {ParameterKind::r, ParameterKind::x}, {.spread = .1, .error = .1});
+    const FitResult result = fit(e.start, e.points, e.measured, e.parameters, {});
+    MESSAGE(name << ", " << snapshots << ": " << result.iterations << " steps, chi2 " << result.chi2 << " for "
+                 << result.degrees);
+    CHECK(result.converged);
+    // Five standard deviations of chi2.
+    CHECK(std::abs(result.chi2 - result.degrees) < 5 * std::sqrt(2.0 * result.degrees));
+  }
+}
+
+TEST_CASE("variances and leverages by Cholesky, and by eigenvectors where a direction is not determined") {
+  constexpr std::size_t n = 4, rows = 7;
+  std::vector<double> H(rows * n);
+  for (std::size_t k = 0; k < H.size(); ++k)
+    H[k] = std::sin(static_cast<double>(k * k + 1));
+  const auto normal_of = [&](const std::vector<double>& h) {
+    Normal out{std::vector<double>(n * n), std::vector<double>(n)};
+    for (std::size_t k = 0; k < rows; ++k)
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < n; ++j)
+          out.matrix[i * n + j] += h[k * n + i] * h[k * n + j];
+    return out;
+  };
+  const auto trace_of_leverages = [&](const std::vector<double>& h, const NormalSolver& solver) {
+    std::vector<double> copy = h;
+    double sum = 0;
+    for (const double x : solver.leverages(copy, rows))
+      sum += x;
+    return sum;
+  };
+  // H G^-1 H^T projects on the columns of H: its trace is their number.
+  const std::vector<char> free(n, 0);
+  const NormalSolver full(normal_of(H), free);
+  CHECK(full.determines_all());
+  CHECK(trace_of_leverages(H, full) == doctest::Approx(4).epsilon(1e-10));
+  const NormalSolver frozen(normal_of(H), {0, 1, 0, 0});
+  CHECK(trace_of_leverages(H, frozen) == doctest::Approx(3).epsilon(1e-10));
+  CHECK(frozen.variances()[1] == 0);
+  std::vector<double> twice = H;
+  for (std::size_t k = 0; k < rows; ++k)
+    twice[k * n + 3] = 2 * twice[k * n];
+  const NormalSolver deficient(normal_of(twice), free);
+  CHECK_FALSE(deficient.determines_all());
+  REQUIRE(deficient.null_directions().size() == 1);
+  CHECK(trace_of_leverages(twice, deficient) == doctest::Approx(3).epsilon(1e-8));
+  // Cramer: the variance of the last of two unknowns is G_00 / det.
+  const Normal small{{3, 1, 1, 2}, {0, 0}};
+  CHECK(NormalSolver(small, {0, 0}).variances()[1] == doctest::Approx(3.0 / 5).epsilon(1e-12));
 }
 
 TEST_CASE("Levenberg-Marquardt with a minimum at infinity: the others are solved for beside the longest step") {
