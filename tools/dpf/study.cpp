@@ -301,8 +301,10 @@ SolutionCheck check_voltages(const Problem& problem, const State& state) {
   out.lowest_vm = *std::ranges::min_element(state.vm);
   const auto [least, largest] = std::ranges::minmax(state.va);
   for (std::size_t k = 0; largest - least > std::numbers::pi / 2 && k < network.slots.size(); ++k)
-    if (const int f = network.from_of_branch[k], t = network.to_of_branch[k]; f >= 0)
-      out.wide_angles += std::cos(state.va[f] - state.va[t]) < 0;
+    if (const int f = network.from_of_branch[k], t = network.to_of_branch[k]; f >= 0) {
+      const double across = state.va[f] - state.va[t];
+      out.wide_angles += std::abs(across) > std::numbers::pi / 2 && std::cos(across) < 0;
+    }
   return out;
 }
 
